@@ -1,0 +1,69 @@
+"""Frozen options, shared by the Python API, the command line and the web page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+Precision = Literal["float32", "float16", "dynamic-int8", "weight-int8", "weight-int4", "int8", "int16x8"]
+Target = Literal["cpu", "gpu", "web", "mediapipe", "micro"]
+LayoutName = Literal["source", "nhwc", "nchw"]
+
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+TARGETS: tuple[str, ...] = get_args(Target)
+LAYOUTS: tuple[str, ...] = get_args(LayoutName)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """How a picture's values become what the network was trained on: `y = (x * scale - mean) / std`.
+
+    `mean` and `std` have one entry per channel, or one for all. `scale` is 1/255 for pictures of 0..255 where
+    mean and std are stated for 0..1 (as ImageNet's are), 1 where they are stated for 0..255.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    scale: float = 1.0
+
+    @staticmethod
+    def imagenet() -> Normalization:
+        """ImageNet's figures, for pictures of 0..255."""
+        return Normalization(IMAGENET_MEAN, IMAGENET_STD, 1.0 / 255.0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"mean": list(self.mean), "std": list(self.std), "scale": self.scale}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Normalization:
+        return Normalization(tuple(data["mean"]), tuple(data["std"]), float(data["scale"]))
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """What the user may choose about a conversion. The defaults change nothing at the model's edge."""
+
+    precision: Precision = "float32"
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    """Input name -> its full shape."""
+    outputs: tuple[str, ...] = ()
+    """Outputs to keep, in this order; empty: all."""
+    layout: Mapping[str, LayoutName] = field(default_factory=dict[str, LayoutName])
+    """Input or output name -> nhwc (channels last), nchw or source (as the model has it)."""
+    normalize: Mapping[str, Normalization] = field(default_factory=dict[str, Normalization])
+    """Input name ('' for the only picture input) -> normalisation that is put into the graph."""
+    argmax: tuple[str, ...] = ()
+    """Outputs that are replaced by the index of the largest class (int32)."""
+    target: Target = "cpu"
+    approximate: tuple[str, ...] = ()
+    weights: Path | None = None
+    """A file that holds the external data under another name."""
+    verify: bool = True
+    samples: Path | None = None
+    """An .npz with one array per input (a leading extra axis holds several samples), for the proof."""
+    explain: bool = False
