@@ -1,0 +1,75 @@
+# Everything is installed in .venv; your own environment stays untouched.
+#
+#   make demo       convert, prove and run the embedded model, from nothing
+#   make test       lint, types and the quick tests, in parallel
+#   make test-all   everything: slow, large, the whole conformance suite, the package index
+#   make lint       ruff and pyright only
+#   make bench      the benchmarks (see benchmarks/)
+#   make lock       new constraints.txt and constraints-torch.txt from the newest releases
+#   make clean      remove what these made
+#
+# TORCH=1 adds PyTorch to .venv (tests that need it are skipped without).
+# PYTHON=... names the Python (3.11 or newer) that makes .venv.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import ensurepip, sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+TORCH ?=
+JOBS ?= auto
+PYTEST_ARGS ?=
+
+ifneq ($(TORCH),)
+EXTRAS := test,torch
+CONSTRAINTS := -c constraints.txt -c constraints-torch.txt
+TEST_STAMP := $(VENV)/.installed-test-torch
+else
+EXTRAS := test
+CONSTRAINTS := -c constraints.txt
+TEST_STAMP := $(VENV)/.installed-test
+endif
+PIP_INSTALL := $(RUN) pip install --quiet --disable-pip-version-check
+
+.PHONY: help demo test test-all lint bench lock clean
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer with venv found; name one: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
+	$(PIP_INSTALL) -c constraints.txt -e .
+	@touch $@
+
+$(TEST_STAMP): $(VENV)/.made pyproject.toml constraints.txt constraints-torch.txt
+	$(PIP_INSTALL) $(CONSTRAINTS) -e '.[$(EXTRAS)]'
+	@touch $@ $(VENV)/.installed
+
+demo: $(VENV)/.installed
+	$(BIN)/fidelite demo
+
+lint: $(TEST_STAMP)
+	$(RUN) ruff check .
+	$(RUN) basedpyright --pythonpath $(BIN)/python
+
+test: lint
+	$(RUN) pytest -n $(JOBS) --dist worksteal -m "not slow and not large and not conformance and not network" $(PYTEST_ARGS)
+
+test-all: lint
+	HYPOTHESIS_PROFILE=thorough $(RUN) pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+bench: $(TEST_STAMP)
+	$(RUN) benchmarks $(BENCH_ARGS)
+
+lock:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found"; exit 1; }
+	$(PYTHON) scripts/lock.py
+
+clean:
+	rm -rf $(VENV) build dist demo-output benchmarks/output tests/conformance/output
+	rm -rf .pytest_cache .ruff_cache .hypothesis
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
