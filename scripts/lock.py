@@ -16,6 +16,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = "# Written by `make lock`. Exact versions of what the tests install{what}.\n"
 TORCH = "torch==2.13.0"
+# What the base install needs on Windows beyond what it needs here.
+WINDOWS = "colorama"
 # A GPU build of PyTorch brings these; its own requirements pin them.
 SKIPPED = re.compile(r"^(nvidia-|cuda-|triton\b|pip\b|setuptools\b|wheel\b|fidelite\b)", re.IGNORECASE)
 
@@ -46,9 +48,9 @@ def write(path: Path, what: str, versions: dict[str, str]) -> None:
 def main() -> None:
     if sys.version_info[:2] != (3, 11):
         print(f"note: locking with Python {sys.version.split()[0]}; 3.11 is the oldest supported")
-    base = install_and_freeze(".[test]")
+    base = install_and_freeze(".[test]", WINDOWS)
     write(ROOT / "constraints.txt", "", base)
-    with_torch = install_and_freeze("-c", "constraints.txt", ".[test,torch]", TORCH)
+    with_torch = install_and_freeze("-c", "constraints.txt", ".[test,torch]", TORCH, WINDOWS)
     extra = {name: version for name, version in with_torch.items() if name not in base}
     write(ROOT / "constraints-torch.txt", " for the torch extra, beyond constraints.txt", extra)
 
