@@ -1,12 +1,13 @@
 # Everything is installed in .venv; your own environment stays untouched.
 #
-#   make demo       convert, prove and run the embedded model, from nothing
-#   make test       lint, types and the quick tests, in parallel
-#   make test-all   everything: slow, large, the whole conformance suite, the package index
-#   make lint       ruff and pyright only
-#   make bench      the benchmarks (see benchmarks/)
-#   make lock       new constraints.txt and constraints-torch.txt from the newest releases
-#   make clean      remove what these made
+#   make demo          convert, prove and run the embedded model, from nothing
+#   make test          lint, types and the quick tests, in parallel
+#   make test-all      everything: slow, large, the whole conformance suite, the package index
+#   make lint          ruff and pyright only
+#   make bench         the benchmarks (see benchmarks/)
+#   make expectations  run the whole ONNX backend suite and rewrite its table (then read the changes)
+#   make lock          new constraints.txt and constraints-torch.txt from the newest releases
+#   make clean         remove what these made
 #
 # TORCH=1 adds PyTorch to .venv (tests that need it are skipped without).
 # PYTHON=... names the Python (3.11 or newer) that makes .venv.
@@ -31,7 +32,7 @@ TEST_STAMP := $(VENV)/.installed-test
 endif
 PIP_INSTALL := $(RUN) pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-all lint bench lock clean
+.PHONY: help demo test test-all lint bench expectations lock clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -64,6 +65,9 @@ test-all: lint
 
 bench: $(TEST_STAMP)
 	$(RUN) benchmarks $(BENCH_ARGS)
+
+expectations: $(TEST_STAMP)
+	$(RUN) tests.conformance.update
 
 lock:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found"; exit 1; }
