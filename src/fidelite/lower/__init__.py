@@ -1,0 +1,1 @@
+"""ONNX operators to TFLite operators: one file per family, a registry, and the driver that walks the graph."""

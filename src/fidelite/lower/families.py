@@ -1,0 +1,13 @@
+"""Imports every family of lowerings, once, so that the registry is full."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+FAMILIES = ("activation", "arithmetic", "convolution", "pooling")
+
+
+def load() -> None:
+    """Register all lowerings. Cheap after the first call."""
+    for name in FAMILIES:
+        import_module(f"fidelite.lower.{name}")

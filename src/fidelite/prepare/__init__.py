@@ -1,0 +1,1 @@
+"""ONNX to simpler ONNX: functions inlined, dead nodes dropped, constants folded."""

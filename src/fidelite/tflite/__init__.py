@@ -1,0 +1,1 @@
+"""The TFLite graph in memory: tensors, operators, graphs, models; the Builder; op facts as tables; verifier; text."""

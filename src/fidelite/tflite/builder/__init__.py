@@ -1,0 +1,14 @@
+"""The Builder: how lowerings and passes make TFLite operators. Methods are named after the operators.
+
+`core` holds emission, constants, casts and shapes as operands; `elementwise`, `movement` and `network` the families.
+"""
+
+from __future__ import annotations
+
+from fidelite.tflite.builder.network import NetworkBuilder, window_size
+
+__all__ = ["Builder", "window_size"]
+
+
+class Builder(NetworkBuilder):
+    """All Builder methods together."""

@@ -1,0 +1,223 @@
+"""What every Builder method rests on: constants, casts, emission with checks, shapes as run-time operands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fidelite.errors import NeedsStaticShape, UnsupportedAttribute, UnsupportedType
+from fidelite.tflite.constant import Cast, Constant
+from fidelite.tflite.dims import Dim, Opaque, Shape, SymbolicDim, is_static, maximum
+from fidelite.tflite.graph import Graph, Operator, Origin, Tensor
+from fidelite.tflite.kernels import compute_type, kernel_types, max_rank
+from fidelite.tflite.ops import OPS
+from fidelite.tflite.types import ElementType
+
+Result = tuple[ElementType, Shape]
+
+
+class BuilderCore:
+    """Appends operators to a graph, inferring and checking types and shapes as it goes.
+
+    `nodes` and `made_by` are stamped on every operator; the driver sets them before each lowering.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.nodes: tuple[str, ...] = ()
+        self.made_by = ""
+        self.narrowed: set[str] = set()
+        """Element types that were computed in a narrower one (float64)."""
+        self.symbol_sources: dict[str, tuple[Tensor, int]] = {}
+        """Where a symbol's value can be read at run time: a tensor and its axis."""
+        self._counter = 0
+        self._memo: dict[Any, Tensor] = {}
+
+    # -- names and constants
+
+    def fresh_name(self, hint: str) -> str:
+        self._counter += 1
+        prefix = self.nodes[-1] if self.nodes else self.made_by or "fidelite"
+        return f"{prefix}/{hint}:{self._counter}"
+
+    def constant(self, value: np.ndarray | Constant, name: str = "") -> Tensor:
+        """A tensor known when converting. Arrays keep their element type."""
+        constant = value if isinstance(value, Constant) else Constant.of(value)
+        return Tensor(name or self.fresh_name("const"), constant.element, constant.shape, constant=constant)
+
+    def scalar(self, value: float | int | bool, like: Tensor | ElementType) -> Tensor:
+        """A rank-0 constant of the element type of `like`."""
+        element = like if isinstance(like, ElementType) else like.element
+        return self.constant(np.asarray(value).astype(element.dtype))
+
+    def int32(self, values: Sequence[int] | int) -> Tensor:
+        """An int32 constant: a vector, or a rank-0 one for a single int."""
+        return self.constant(np.asarray(values, np.int32))
+
+    # -- emission
+
+    def emit(self, op: str, inputs: Sequence[Tensor | None], results: Sequence[Result],
+             options: Mapping[str, Any] | None = None) -> tuple[Tensor, ...]:
+        """Append one operator. Its name must be in the table of ops; types and ranks are the caller's to check."""
+        if op not in OPS:
+            raise KeyError(f"{op} is not in the table of operators")
+        outputs = tuple(Tensor(self.fresh_name(op.lower()), element, shape) for element, shape in results)
+        self.graph.append(Operator(op, inputs, outputs, dict(options or {}), nodes=self.nodes, made_by=self.made_by))
+        return outputs
+
+    def one(self, op: str, inputs: Sequence[Tensor | None], element: ElementType, shape: Shape,
+            **options: Any) -> Tensor:
+        """Append an operator with one output, after checking the type of its first operand and the output's rank."""
+        first = inputs[0]
+        types = kernel_types(op)
+        if first is not None and types is not None and first.element not in types:
+            raise UnsupportedType(
+                f"LiteRT's {op} does not compute in {first.element.name}",
+                remedy=f"types it takes: {', '.join(sorted(t.name for t in types))}",
+                details={"op": op, "type": first.element.name})
+        self.check_rank(op, first.rank if first is not None else 0)
+        return self.emit(op, inputs, [(element, shape)], options)[0]
+
+    def check_rank(self, op: str, rank: int) -> None:
+        if rank > max_rank(op):
+            raise UnsupportedAttribute(
+                f"LiteRT's {op} takes at most {max_rank(op)} dimensions, and this one has {rank}",
+                remedy="reshape to fewer dimensions in the model before exporting it",
+                details={"op": op, "rank": rank, "max_rank": max_rank(op)})
+
+    # -- types
+
+    def cast(self, x: Tensor, element: ElementType) -> Tensor:
+        """`x` in another element type (CAST; constants are cast when written). Integers wrap, floats truncate."""
+        if x.element is element:
+            return x
+        if x.constant is not None:
+            return self.constant(x.constant.then(Cast(element)))
+        # float64 and friends have no direct way to some types; CAST covers all pairs of the table.
+        types = kernel_types("CAST")
+        if types is not None and (element not in types or x.element not in types):
+            raise UnsupportedType(f"LiteRT cannot cast {x.element.name} to {element.name}",
+                                  remedy="change the model's element type before exporting it")
+        return self.one("CAST", [x], element, x.shape)
+
+    def compute_type(self, op: str, element: ElementType) -> ElementType:
+        """The type in which `op` is computed for operands of `element`: the same, or a wider one.
+
+        Raises UnsupportedType where there is none. float64 is narrowed to float32, and noted in `narrowed`.
+        """
+        wide = compute_type(op, element)
+        if wide is None:
+            raise UnsupportedType(f"LiteRT's {op} has no kernel for {element.name}, nor for a wider type",
+                                  remedy="use float32 or int32 in the model", details={"op": op, "type": element.name})
+        if element is ElementType.FLOAT64 and wide is ElementType.FLOAT32:
+            self.narrowed.add("float64")
+        return wide
+
+    # -- shapes
+
+    def broadcast(self, *shapes: Shape) -> Shape:
+        """The common shape under numpy's rule. A symbol against an int > 1 must equal it at run time."""
+        rank = max(len(s) for s in shapes)
+        result: list[Dim] = []
+        for axis in range(rank):
+            dim: Dim = 1
+            for shape in shapes:
+                at = axis - (rank - len(shape))
+                if at >= 0:
+                    dim = self._broadcast_dim(dim, shape[at])
+            result.append(dim)
+        return tuple(result)
+
+    def _broadcast_dim(self, a: Dim, b: Dim) -> Dim:
+        if a == b or b == 1:
+            return a
+        if a == 1:
+            return b
+        if isinstance(a, int) and isinstance(b, int):
+            raise UnsupportedAttribute(f"dimensions {a} and {b} cannot be broadcast together",
+                                       remedy="the model contradicts itself: check it with fidelite inspect")
+        if isinstance(a, int):
+            return a
+        return b if isinstance(b, int) else maximum(a, b)
+
+    def static(self, x: Tensor, what: str) -> tuple[int, ...]:
+        """`x`'s shape as ints. Raises NeedsStaticShape saying `what` needs it."""
+        if not x.is_static:
+            raise NeedsStaticShape(
+                f"{what} needs a shape that is known when converting, and '{x.name}' has {_text(x.shape)}",
+                remedy="fix the input's dimensions: --shape NAME=1,3,512,512",
+                details={"tensor": x.name, "shape": [str(d) for d in x.shape]})
+        return x.static_shape
+
+    def static_dim(self, dim: Dim, what: str) -> int:
+        """A dimension as an int. Raises NeedsStaticShape saying `what` needs it."""
+        if not isinstance(dim, int):
+            raise NeedsStaticShape(f"{what} must be known when converting, and is {dim}",
+                                   remedy="fix the input's dimensions: --shape NAME=1,3,512,512",
+                                   details={"dimension": str(dim)})
+        return dim
+
+    def shape_operand(self, dims: Sequence[Dim]) -> Tensor:
+        """An int32 vector that holds `dims`: a constant, or computed at run time from the shapes of tensors."""
+        if is_static(dims):
+            return self.int32([int(d) for d in dims])  # type: ignore[arg-type]
+        parts = [self._dim_operand(d) for d in dims]
+        if len(parts) == 1:
+            return parts[0]
+        return self.emit("CONCATENATION", parts, [(ElementType.INT32, (len(parts),))], {"axis": 0})[0]
+
+    def _dim_operand(self, dim: Dim) -> Tensor:
+        """A dimension as an int32 vector of one element."""
+        if isinstance(dim, int):
+            return self.int32([dim])
+        if (known := self._memo.get(("dim", dim))) is not None:
+            return known
+        total: Tensor | None = None
+        for monomial, factor in dim.terms:
+            term: Tensor | None = None if factor != 1 or not monomial else None
+            for atom in monomial:
+                value = self._symbol_operand(atom) if isinstance(atom, str) else self._opaque_operand(atom)
+                term = value if term is None else self._int("MUL", term, value)
+            if term is None:
+                term = self.int32([factor])
+            elif factor != 1:
+                term = self._int("MUL", term, self.int32([factor]))
+            total = term if total is None else self._int("ADD", total, term)
+        assert total is not None
+        self._memo["dim", dim] = total
+        return total
+
+    def _opaque_operand(self, atom: Opaque) -> Tensor:
+        left, right = self._dim_operand(atom.left), self._dim_operand(atom.right)
+        return self._int({"floordiv": "FLOOR_DIV", "max": "MAXIMUM", "min": "MINIMUM"}[atom.kind], left, right)
+
+    def _int(self, op: str, a: Tensor, b: Tensor) -> Tensor:
+        return self.emit(op, [a, b], [(ElementType.INT32, (1,))])[0]
+
+    def _symbol_operand(self, symbol: str) -> Tensor:
+        if symbol not in self.symbol_sources:
+            raise NeedsStaticShape(f"the dimension '{symbol}' cannot be read from any input at run time",
+                                   remedy="fix the input's dimensions: --shape NAME=1,3,512,512")
+        tensor, axis = self.symbol_sources[symbol]
+        key = ("shape", tensor)
+        if key not in self._memo:
+            self._memo[key] = self.emit("SHAPE", [tensor], [(ElementType.INT32, (tensor.rank,))],
+                                        {"outType": ElementType.INT32.value})[0]
+        begin, size = self.int32([axis]), self.int32([1])
+        return self.emit("SLICE", [self._memo[key], begin, size], [(ElementType.INT32, (1,))])[0]
+
+    def new_symbol(self, tensor: Tensor, axis: int, hint: str = "d") -> SymbolicDim:
+        """A symbol for a dimension that only the run time knows; `tensor` shows its value along `axis`."""
+        self._counter += 1
+        name = f"{hint}{self._counter}"
+        self.symbol_sources[name] = (tensor, axis)
+        return SymbolicDim.symbol(name)
+
+    def set_origin(self, tensor: Tensor, value: str, permutation: tuple[int, ...] = ()) -> None:
+        tensor.origin = Origin(value, permutation)
+
+
+def _text(shape: Shape) -> str:
+    return "[" + ",".join(str(d) for d in shape) + "]"

@@ -1,0 +1,236 @@
+"""Builder methods for operators that move, cut, join, gather and reduce."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+import numpy as np
+
+from fidelite.errors import InternalError, UnsupportedType
+from fidelite.tflite.builder.elementwise import ElementwiseBuilder
+from fidelite.tflite.dims import Dim, Shape, SymbolicDim, is_static
+from fidelite.tflite.graph import Tensor
+from fidelite.tflite.kernels import kernel_types
+from fidelite.tflite.types import ElementType
+
+
+class MovementBuilder(ElementwiseBuilder):
+    """Shapes of results are inferred; a result that only the run time can size gets symbols."""
+
+    # -- views
+
+    def transpose(self, x: Tensor, permutation: Sequence[int]) -> Tensor:
+        """Axes in the order `permutation`; the identity and constants cost no operator."""
+        order = tuple(int(p) for p in permutation)
+        if sorted(order) != list(range(x.rank)):
+            raise InternalError(f"{order} is no permutation of {x.rank} axes")
+        if order == tuple(range(x.rank)):
+            return x
+        if x.constant is not None:
+            return self.constant(x.constant.permute(order))
+        shape = tuple(x.shape[p] for p in order)
+        return self.one("TRANSPOSE", [x, self.int32(order)], x.element, shape)
+
+    def reshape(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
+        """The same elements in another shape. Symbolic dimensions become -1 (one) or are computed (more)."""
+        target: Shape = tuple(shape)
+        if target == x.shape:
+            return x
+        if x.constant is not None:
+            return self.constant(x.constant.reshape([self.static_dim(d, "a constant's shape") for d in target]))
+        symbolic = [d for d in target if isinstance(d, SymbolicDim)]
+        if len(symbolic) <= 1:
+            sizes = [-1 if isinstance(d, SymbolicDim) else d for d in target]
+            return self.one("RESHAPE", [x, self.int32(sizes)], x.element, target, newShape=sizes)
+        return self.one("RESHAPE", [x, self.shape_operand(target)], x.element, target)
+
+    def squeeze(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        gone = {a % x.rank for a in axes}
+        return self.reshape(x, [d for i, d in enumerate(x.shape) if i not in gone])
+
+    def unsqueeze(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """Unit dimensions put in, `axes` counted in the result's shape."""
+        rank = x.rank + len(axes)
+        new = {a % rank for a in axes}
+        rest = iter(x.shape)
+        return self.reshape(x, [1 if i in new else next(rest) for i in range(rank)])
+
+    def expand_rank(self, x: Tensor, rank: int) -> Tensor:
+        """Leading unit dimensions until `x` has `rank`."""
+        return self.reshape(x, (1,) * (rank - x.rank) + x.shape) if rank > x.rank else x
+
+    def broadcast_to(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
+        target: Shape = tuple(shape)
+        if target == x.shape:
+            return x
+        return self.one("BROADCAST_TO", [x, self.shape_operand(target)], x.element, target)
+
+    def tile(self, x: Tensor, repeats: Sequence[int]) -> Tensor:
+        if all(r == 1 for r in repeats):
+            return x
+        shape = tuple(d * r for d, r in zip(x.shape, repeats, strict=True))
+        return self.one("TILE", [x, self.int32(list(repeats))], x.element, shape)
+
+    # -- cutting and joining
+
+    def concat(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        if len(parts) == 1:
+            return parts[0]
+        first = parts[0]
+        axis %= first.rank
+        size: Dim = 0
+        for part in parts:
+            size = size + part.shape[axis]
+        shape = tuple(size if i == axis else self._agree([p.shape[i] for p in parts]) for i in range(first.rank))
+        element = first.element
+        if element not in (kernel_types("CONCATENATION") or ()):  # movement only: through a type that has a kernel
+            wide = self.compute_type("CONCATENATION", element)
+            return self.cast(self.concat([self.cast(p, wide) for p in parts], axis), element)
+        return self.one("CONCATENATION", list(parts), element, shape, axis=axis)
+
+    @staticmethod
+    def _agree(dims: Sequence[Dim]) -> Dim:
+        """Dimensions that must be equal: the int among them if there is one."""
+        return next((d for d in dims if isinstance(d, int)), dims[0])
+
+    def split(self, x: Tensor, sizes: Sequence[int], axis: int) -> tuple[Tensor, ...]:
+        """Pieces of the given sizes along `axis` (SPLIT where they are equal, else SLICEs)."""
+        axis %= x.rank
+        shapes = [tuple(size if i == axis else d for i, d in enumerate(x.shape)) for size in sizes]
+        types = kernel_types("SPLIT")
+        if len(set(sizes)) == 1 and sizes[0] > 0 and types is not None and x.element in types:
+            self.check_rank("SPLIT", x.rank)
+            return self.emit("SPLIT", [self.int32(axis), x], [(x.element, s) for s in shapes],
+                             {"numSplits": len(sizes)})
+        begin, pieces = 0, list[Tensor]()
+        for size in sizes:
+            begins = [begin if i == axis else 0 for i in range(x.rank)]
+            pieces.append(self.slice(x, begins, [size if i == axis else d for i, d in enumerate(x.shape)]))
+            begin += size
+        return tuple(pieces)
+
+    def slice(self, x: Tensor, begin: Sequence[int], size: Sequence[Dim]) -> Tensor:
+        """A box: `begin` per axis and `size` per axis (a symbolic size reaches to the end: -1 for LiteRT)."""
+        shape: Shape = tuple(size)
+        if shape == x.shape and not any(begin):
+            return x
+        sizes = [d if isinstance(d, int) else -1 for d in shape]
+        return self.one("SLICE", [x, self.int32(list(begin)), self.int32(sizes)], x.element, shape)
+
+    def strided_slice(self, x: Tensor, begin: Sequence[int], end: Sequence[int], strides: Sequence[int],
+                      shape: Sequence[Dim], *, begin_mask: int = 0, end_mask: int = 0) -> Tensor:
+        """STRIDED_SLICE with constant operands; bit i of a mask lets axis i start at its first or end after its
+        last element (seen in the stride's direction). `shape` is the result's, which the caller knows."""
+        operands = [x, self.int32(list(begin)), self.int32(list(end)), self.int32(list(strides))]
+        return self.one("STRIDED_SLICE", operands, x.element, tuple(shape), beginMask=begin_mask, endMask=end_mask,
+                        ellipsisMask=0, newAxisMask=0, shrinkAxisMask=0)
+
+    def pad(self, x: Tensor, before: Sequence[int], after: Sequence[int], value: float | int = 0) -> Tensor:
+        """Constant padding by `before` and `after` elements per axis (none negative). PAD for 0, else PADV2."""
+        if not any(before) and not any(after):
+            return x
+        shape = tuple(d + b + a for d, b, a in zip(x.shape, before, after, strict=True))
+        widths = self.constant(np.stack([np.asarray(before, np.int32), np.asarray(after, np.int32)], axis=1))
+        op = "PAD" if value == 0 else "PADV2"
+        wide = self.compute_type(op, x.element)
+        operands = [self.cast(x, wide), widths] + ([] if op == "PAD" else [self.scalar(value, wide)])
+        return self.cast(self.one(op, operands, wide, shape), x.element)
+
+    def mirror_pad(self, x: Tensor, before: Sequence[int], after: Sequence[int], *, symmetric: bool) -> Tensor:
+        """Mirrored padding, without (reflect) or with (symmetric) the edge itself."""
+        shape = tuple(d + b + a for d, b, a in zip(x.shape, before, after, strict=True))
+        widths = self.constant(np.stack([np.asarray(before, np.int32), np.asarray(after, np.int32)], axis=1))
+        return self.one("MIRROR_PAD", [x, widths], x.element, shape, mode=1 if symmetric else 0)
+
+    def reverse(self, x: Tensor, axes: Sequence[int]) -> Tensor:
+        for axis in axes:  # the kernel takes several axes only in a row
+            x = self.one("REVERSE_V2", [x, self.int32([axis % x.rank])], x.element, x.shape)
+        return x
+
+    # -- gathering
+
+    def gather(self, x: Tensor, indices: Tensor, axis: int, batch_dims: int = 0) -> Tensor:
+        """Slices of `x` along `axis`; indices must not be negative (LiteRT rejects them at run time)."""
+        axis %= x.rank
+        shape = x.shape[:axis] + indices.shape[batch_dims:] + x.shape[axis + 1:]
+        return self._through("GATHER", x, lambda y: self.one(
+            "GATHER", [y, indices], y.element, shape, axis=axis, batchDims=batch_dims))
+
+    def gather_nd(self, x: Tensor, indices: Tensor) -> Tensor:
+        depth = self.static_dim(indices.shape[-1], "the index depth of GATHER_ND")
+        shape = indices.shape[:-1] + x.shape[depth:]
+        return self._through("GATHER_ND", x, lambda y: self.one("GATHER_ND", [y, indices], y.element, shape))
+
+    def scatter_nd(self, indices: Tensor, updates: Tensor, shape: Sequence[Dim]) -> Tensor:
+        """Zeros of `shape` with `updates` ADDED at `indices` (int32)."""
+        target: Shape = tuple(shape)
+        wide = self.compute_type("SCATTER_ND", updates.element)
+        result = self.one("SCATTER_ND", [indices, self.cast(updates, wide), self.shape_operand(target)], wide, target)
+        return self.cast(result, updates.element)
+
+    def _through(self, op: str, x: Tensor, build: object) -> Tensor:
+        """Movement in a type that has a kernel, and back."""
+        wide = self.compute_type(op, x.element)
+        if wide is x.element:
+            return build(x)  # type: ignore[operator]
+        return self.cast(build(self.cast(x, wide)), x.element)  # type: ignore[operator]
+
+    # -- shapes as values
+
+    def shape_of(self, x: Tensor, element: ElementType = ElementType.INT64) -> Tensor:
+        if x.is_static:
+            return self.constant(np.asarray(x.static_shape, element.dtype))
+        return self.one("SHAPE", [x], element, (x.rank,), outType=element.value)
+
+    def fill(self, dims: Tensor, value: Tensor, shape: Shape) -> Tensor:
+        """`value` (rank 0) everywhere; `dims` is an int32 or int64 vector that holds `shape`."""
+        return self.emit("FILL", [dims, value], [(value.element, shape)])[0]
+
+    # -- reductions and order
+
+    def reduce(self, op: str, x: Tensor, axes: Sequence[int], *, keep_dims: bool) -> Tensor:
+        """SUM, MEAN, REDUCE_MAX, REDUCE_MIN, REDUCE_PROD, REDUCE_ANY or REDUCE_ALL over `axes`."""
+        gone = {a % x.rank for a in axes} if x.rank else set[int]()
+        shape = tuple(1 if i in gone else d for i, d in enumerate(x.shape) if keep_dims or i not in gone)
+        if not gone:
+            return x
+        wide = self.compute_type(op, x.element)
+        operand = self.int32(sorted(gone))
+        return self.cast(self.one(op, [self.cast(x, wide), operand], wide, shape, keepDims=keep_dims), x.element)
+
+    def arg(self, op: str, x: Tensor, axis: int, element: ElementType) -> Tensor:
+        """ARG_MAX or ARG_MIN along `axis` (dropped): the FIRST index of the extreme, as int32 or int64."""
+        axis %= x.rank
+        wide = self.compute_type(op, x.element)
+        shape = tuple(d for i, d in enumerate(x.shape) if i != axis)
+        return self.one(op, [self.cast(x, wide), self.int32(axis)], element, shape, outputType=element.value)
+
+    def cumsum(self, x: Tensor, axis: int, *, exclusive: bool = False, reverse: bool = False) -> Tensor:
+        wide = self.compute_type("CUMSUM", x.element)
+        result = self.one("CUMSUM", [self.cast(x, wide), self.int32(axis % x.rank)], wide, x.shape,
+                          exclusive=exclusive, reverse=reverse)
+        return self.cast(result, x.element)
+
+    def top_k(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """The `k` largest along the last axis, descending, and their int32 indices (lower index first in ties)."""
+        wide = self.compute_type("TOPK_V2", x.element)
+        shape = (*x.shape[:-1], k)
+        values, indices = self.emit("TOPK_V2", [self.cast(x, wide), self.int32(k)],
+                                    [(wide, shape), (ElementType.INT32, shape)])
+        return self.cast(values, x.element), indices
+
+    def one_hot(self, indices: Tensor, depth: int, on: Tensor, off: Tensor, axis: int) -> Tensor:
+        if indices.element not in (ElementType.INT32, ElementType.INT64):
+            raise UnsupportedType(f"ONE_HOT takes int32 or int64 indices, not {indices.element.name}")
+        axis %= indices.rank + 1
+        shape = (*indices.shape[:axis], depth, *indices.shape[axis:])
+        return self.emit("ONE_HOT", [indices, self.int32(depth), on, off], [(on.element, shape)],
+                         {"axis": -1 if axis == indices.rank else axis})[0]
+
+    def size(self, x: Tensor) -> int:
+        """The number of elements of a static tensor."""
+        return prod(self.static(x, "a tensor's size"))
+
+    def matches(self, x: Tensor, shape: Sequence[int]) -> bool:
+        return is_static(x.shape) and x.shape == tuple(shape)
