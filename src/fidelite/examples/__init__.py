@@ -1,0 +1,1 @@
+"""Worked examples that travel inside the wheel."""
