@@ -1,0 +1,19 @@
+"""Passes over the TFLite graph: layout, views, fusion, sharing, dead code. They know traits, never models."""
+
+from __future__ import annotations
+
+from fidelite.optimize.passes import Log, Pass, run_passes
+
+__all__ = ["Log", "Pass", "optimize", "run_passes"]
+
+
+def optimize(model: object, *, explain: bool = False) -> Log:
+    """Run the standard passes on `model` in place; returns what they did."""
+    from fidelite.optimize.standard import STANDARD
+    from fidelite.tflite.graph import Model
+
+    assert isinstance(model, Model)
+    log = Log(explain=explain)
+    for group in STANDARD:
+        run_passes(model, group, log)
+    return log

@@ -1,0 +1,28 @@
+"""Drop operators whose results nobody reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fidelite.optimize.passes import Log
+from fidelite.tflite.graph import Model
+from fidelite.tflite.ops import OPS
+
+
+@dataclass(frozen=True)
+class DropDeadOperators:
+    """Walk backwards, so that one walk takes whole chains."""
+
+    name: ClassVar[str] = "drop dead operators"
+
+    def run(self, model: Model, log: Log) -> int:
+        count = 0
+        for graph in model.graphs:
+            outputs = graph.output_set()
+            for operator in reversed(graph.operators):
+                if OPS[operator.op].stateful or any(t.users or t in outputs for t in operator.outputs):
+                    continue
+                graph.remove(operator)
+                count += 1
+        return count
