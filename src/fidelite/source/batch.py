@@ -2,76 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
 
-from fidelite.errors import Notice
 from fidelite.source.node import plain_domain
 
 Dim = int | str | None
+"""A dimension: known, symbolic, or unknown."""
 
-_SHAPE_OPERAND = {"Reshape": 1, "Expand": 1, "Resize": 3}
+_SHAPE_OPERAND: Mapping[str, int] = {"Reshape": 1, "Expand": 1, "Resize": 3}
 """Operators with a whole shape as an operand, and which operand it is."""
 
 
-def implied_shapes(model: ir.Model) -> tuple[dict[str, tuple[Dim, ...]], list[Notice]]:
-    """Batches that are declared dynamic although the graph fixes them inside.
+def implied_shapes(model: ir.Model) -> dict[str, tuple[Dim, ...]]:
+    """Inputs whose batch is declared dynamic but can be one number only, and the shape they then have.
 
-    PyTorch's exporter makes such models where `dynamic_axes` or `dynamic_shapes` names the batch and the network
-    takes sizes from Python numbers: the input says `s77`, each output says 1, and a Resize or Reshape holds a 1.
-
-    Returns:
-        Input name -> shape with the batch that alone can work (dimensions that stay open as they are), and a notice.
-        Give it to `apply_shapes`, after leaving out inputs that the user fixes.
+    So it is where every output declares the same number as its first dimension, and a constant shape inside the
+    graph (of a Reshape, Expand or Resize) begins with that number, too. Other open dimensions stay open.
     """
-    outputs = {
-        value.shape[0] if value.shape is not None and len(value.shape) else None
-        for value in model.graph.outputs
-    }
-    if len(outputs) != 1:
-        return {}, []
-    (batch,) = outputs
+    firsts = {v.shape[0] if v.shape is not None and len(v.shape) else None for v in model.graph.outputs}
+    batch = firsts.pop() if len(firsts) == 1 else None
     if not isinstance(batch, int) or not _fixed_inside(model, batch):
-        return {}, []
-    declared: dict[str, str] = {}
-    shapes: dict[str, tuple[Dim, ...]] = {}
+        return {}
+    implied: dict[str, tuple[Dim, ...]] = {}
     for value in model.graph.inputs:
-        if value.shape is None or not len(value.shape) or isinstance(value.shape[0], int):
-            continue
-        declared[value.name or ""] = str(value.shape[0].value or "?")
-        rest = tuple(d if isinstance(d, int) else d.value for d in value.shape[1:])
-        shapes[value.name or ""] = (batch, *rest)
-    if not shapes:
-        return {}, []
-    told = ", ".join(f"'{name}' ('{symbol}')" for name, symbol in declared.items())
-    name, shape = next(iter(shapes.items()))
-    return shapes, [
-        Notice(
-            "N342",
-            f"the model declares the batch of {told} dynamic, while its outputs and constants inside are fixed at "
-            f"{batch}: only {batch} can work, so it is taken as {batch}",
-            remedy=f"--shape {name}="
-            + ",".join(str(d) if isinstance(d, int) else "N" for d in shape)
-            + " says it",
-        )
-    ]
+        dims = list(value.shape) if value.shape is not None else []
+        if dims and not isinstance(dims[0], int):
+            implied[value.name or ""] = (batch, *(d if isinstance(d, int) else d.value for d in dims[1:]))
+    return implied
 
 
 def _fixed_inside(model: ir.Model, batch: int) -> bool:
     """Whether a constant shape inside the graph has `batch` as its first dimension."""
     for node in model.graph:
         index = _SHAPE_OPERAND.get(node.op_type)
-        if index is None or plain_domain(node.domain) or len(node.inputs) <= index:
+        if (
+            index is None
+            or plain_domain(node.domain)
+            or len(node.inputs) <= index
+            or "axes" in node.attributes
+        ):
             continue
-        operand = node.inputs[index]
-        if node.op_type == "Resize" and "axes" in node.attributes:
-            continue
-        first = _first_entry(operand)
-        if first is not None and first == batch:
+        if _first_entry(node.inputs[index]) == batch:
             return True
     return False
 
 
 def _first_entry(value: ir.Value | None) -> int | None:
+    """The first number of a constant with several; None where it is not at hand."""
     tensor = ir.convenience.get_const_tensor(value) if value is not None else None
     if tensor is None or tensor.size < 2 or isinstance(tensor, ir.ExternalTensor):
         return None

@@ -34,7 +34,7 @@ class Contents:
 
 
 def scan_archive(archive: zipfile.ZipFile) -> Contents | None:
-    """What kind of PyTorch file the archive is; None if none. Entries: caffe2/serialize/inline_container.h."""
+    """What kind of PyTorch file an archive is; None if none. Entries: caffe2/serialize/inline_container.h"""
     names = archive.namelist()
     inner = {name.partition("/")[2] for name in names}
     if "models/model.json" in inner or "serialized_exported_program.json" in set(names) | inner:
@@ -130,7 +130,8 @@ def refusal(path: Path, contents: Contents) -> NotAModel:
         return NotAModel(
             f"'{path}' is an exported PyTorch program (.pt2)",
             code="F353",
-            remedy=f"in Python: torch.onnx.export(torch.export.load({str(path)!r}), (), 'model.onnx', dynamo=True, "
+            remedy=f"in Python: torch.onnx.export(torch.export.load({str(path)!r}), (), 'model.onnx', "
+            "dynamo=True, "
             "external_data=False); then: fidelite convert model.onnx",
             details=details,
         )

@@ -1,8 +1,8 @@
 """Weights in files of their own: found, checked and only then mapped.
 
-A path in a model is a stranger's input. It may be absolute, climb out of the model's folder, or lead out of it
-through a link; the file may be missing, cut short, or made for another model. Nothing is opened before all of this
-is known, and nothing is copied after.
+A path in a model is a stranger's input. It may be absolute, climb out of the model's folder, or lead out of
+it through a link; the file may be missing, cut short, or made for another model. Nothing is opened before all
+of this is known, and nothing is copied after.
 """
 
 from __future__ import annotations
@@ -73,9 +73,9 @@ def examine_external(
 ) -> External:
     """Check where the external tensors lie. `weights` takes the place of the one file that the model names.
 
-    Finds: a missing file (F310, told as `missing`), one that is cut short (F311, too), a length that shape and type
-    contradict (F312), tensors that overlap (F313), an entry without a file (F314), a path that is absolute (F320),
-    climbs out of the folder (F321) or is a link out of it (F322).
+    Finds: a missing file (F310, told as `missing`), one that is cut short (F311, too), a length that shape
+    and type contradict (F312), tensors that overlap (F313), an entry without a file (F314), a path that is
+    absolute (F320), climbs out of the folder (F321) or is a link out of it (F322).
     """
     found = External({}, [], [], [])
     groups: dict[str, list[Extent]] = {}
@@ -119,7 +119,8 @@ def _replace(groups: dict[str, list[Extent]], weights: Path, folder: Path) -> di
     if len(fitting) != 1:
         told = ", ".join(f"'{location}' {length:,} bytes" for location, length in expected.items())
         raise UsageError(
-            f"'{weights}' (--weights) has {size:,} bytes and cannot hold this model's weights, which need: {told}",
+            f"'{weights}' (--weights) has {size:,} bytes and cannot hold this model's weights, which need: "
+            f"{told}",
             code="F201",
             remedy="give the .data file that was written together with this very .onnx file",
             details={"weights": str(weights), "bytes": size, "expected": expected},
@@ -140,7 +141,8 @@ def _safe_path(location: str, folder: Path, group: Sequence[Extent]) -> Path:
     }
     if not location:
         raise LoadError(
-            f"{plural(len(group), 'tensor')} ({some(_first(group))}) should lie in a file of its own, and the model "
+            f"{plural(len(group), 'tensor')} ({some(_first(group))}) should lie in a file of its own, and "
+            "the model "
             "does not say in which",
             code="F314",
             remedy="export the model again",
@@ -190,8 +192,10 @@ def _lengths(location: str, group: Sequence[Extent]) -> Iterable[FideliteError]:
     if wrong:
         first = wrong[0]
         yield MissingExternalData(
-            f"{plural(len(wrong), 'tensor')} in '{location}' {'has' if len(wrong) == 1 else 'have'} a length that the "
-            f"shape contradicts: '{first.name}' should have {first.needed:,} bytes, and the model states {first.length:,}",
+            f"{plural(len(wrong), 'tensor')} in '{location}' {'has' if len(wrong) == 1 else 'have'} a "
+            "length that the "
+            f"shape contradicts: '{first.name}' should have {first.needed:,} bytes, and the model states "
+            f"{first.length:,}",
             code="F312",
             remedy="export the model again",
             details={
@@ -285,7 +289,7 @@ def missing_error(
     share = f"{len(missing.tensors)} of its {plural(total, 'tensor')} ({missing.tensor_bytes:,} bytes)"
     if missing.found_bytes is None:
         code = "F310"
-        reason = f"the weights are not here: {share} should lie in '{missing.location}', and there is no such file. "
+        reason = f"the weights are not here: {share} should lie in '{missing.location}', which is missing. "
     else:
         code = "F311"
         reason = (
@@ -294,7 +298,8 @@ def missing_error(
         )
     whole, int8 = sizes["float32"], sizes["weight-int8"]
     reason += (
-        f"The {size_text(graph_bytes)} of {name} are the graph only: the whole model has about {size_text(whole)}, "
+        f"The {size_text(graph_bytes)} of {name} are the graph only: the whole model has about "
+        f"{size_text(whole)}, "
         f"and about {size_text(int8)} with int8 weights. "
         f"Expected: {missing.expected_bytes:,} bytes at '{missing.path}'"
     )
@@ -327,6 +332,7 @@ def _missing_remedy(missing: MissingData, model: Path | None) -> str:
     if missing.candidates and model is not None:
         return f"fidelite convert {given} --weights {quoted(model.parent / missing.candidates[0])}"
     return (
-        f"copy {quoted(Path(missing.path).name)} from where the model was exported to {quoted(missing.path)}, or: "
+        f"copy {quoted(Path(missing.path).name)} from where the model was exported to "
+        f"{quoted(missing.path)}, or: "
         f"fidelite convert {given} --weights FILE, or export again with the weights inside: {again}"
     )

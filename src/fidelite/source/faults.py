@@ -1,7 +1,7 @@
 """Faults that exporters are known to have, as a table. A later one is one more row.
 
-A row's signature says how a model looks that may suffer from the fault. A signature alone warns, since a sound model
-may look alike; where it explains a contradiction between operands, the refusal tells it.
+A row's signature says how a model looks that may suffer from the fault. A signature alone warns, since a
+sound model may look alike; where it explains a contradiction between operands, the refusal tells it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from fidelite.errors import FideliteError, Notice
+from fidelite.errors import FideliteError, Notice, Where
+from fidelite.source.batch import implied_shapes
 from fidelite.source.node import node_name, plain_domain, where_of
 from fidelite.source.operands import Contradiction, check_operands, declared_contradictions
-from fidelite.source.text import plural, some
+from fidelite.source.text import plural, quoted, some
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Fault:
     id: str
     code: str
     """Of the notice that its signature alone brings."""
+    level: str
+    """Of that notice."""
     symptom: str
     sources: tuple[str, ...]
     mended_by: str
@@ -55,7 +58,7 @@ class Faults:
 
 
 def find_faults(model: ir.Model, contradictions: Sequence[Contradiction] | None = None) -> Faults:
-    """Operands that contradict each other, each with the fault that explains it, and warnings for signatures alone."""
+    """Contradictions, each with the fault that explains it, and warnings for signatures alone."""
     if contradictions is None:
         contradictions = check_operands(model)
     explained: dict[str, tuple[Fault, Evidence]] = {}
@@ -83,8 +86,8 @@ def _warning(fault: Fault, evidence: Sequence[Evidence], model: ir.Model) -> Not
         + (f"; and {len(evidence) - 6} more" if len(evidence) > 6 else "")
         + f" ({', '.join(fault.sources)}; {fault.mended_by})",
         remedy=fault.remedy(model),
-        where=where_of(evidence[0].nodes[0], model.opset_imports),
-        level="warning",
+        where=where_of(evidence[0].nodes[0], model.opset_imports) if evidence[0].nodes else Where(),
+        level=fault.level,
     )
 
 
@@ -113,26 +116,24 @@ def _refusals(
         yield error
 
 
-# One bias for several convolutions -------------------------------------------------------------------------------
+# One bias for several convolutions
 
 _WITH_BIAS = frozenset(("Conv", "ConvTranspose", "Gemm"))
 _TORCH_AT_FAULT = re.compile(r"2\.9(\D|$)")
 
 
 def _shared_bias(model: ir.Model) -> Iterator[Evidence]:
-    """onnxscript fused BatchNormalization into the node before it and named the bias after that node's *input*.
+    """onnxscript fused BatchNormalization into the node before it, and named the bias after its *input*.
 
     Two nodes with the same input then got one bias, that of whichever was fused last. So: one `<input>_bias`
-    initializer, of a model that PyTorch exported, on nodes that read the same `<input>` through different weights.
-    For PyTorch 2.9, whose exports are known to have the fault, any `*_bias` shared so will do, since later steps of
-    the exporter may rename values.
+    initializer, of a model that PyTorch exported, on nodes that read the same `<input>` through different
+    weights. For PyTorch 2.9, whose exports are known to have the fault, any `*_bias` shared so will do, since
+    later steps of the exporter may rename values.
     """
     if model.producer_name != "pytorch":
         return
     at_fault = _TORCH_AT_FAULT.match(model.producer_version or "") is not None
     for graph in model.graphs():
-        if not isinstance(graph, ir.Graph):
-            continue
         for name, value in graph.initializers.items():
             if not name.endswith("_bias") or "." in name.removesuffix("_bias"):
                 continue
@@ -175,6 +176,7 @@ def _export_again(model: ir.Model) -> str:
 SHARED_BIAS = Fault(
     id="shared-bias",
     code="W340",
+    level="warning",
     symptom="these biases may hold the values of another layer",
     sources=("pytorch/pytorch #166797", "microsoft/onnxscript #2680"),
     mended_by="onnxscript 0.5.0 to 0.5.6 have it, 0.5.7 mends it",
@@ -182,4 +184,41 @@ SHARED_BIAS = Fault(
     signature=_shared_bias,
 )
 
-FAULTS: tuple[Fault, ...] = (SHARED_BIAS,)
+
+# A dynamic batch that is fixed inside
+
+
+def _batch_fixed_inside(model: ir.Model) -> Iterator[Evidence]:
+    """See `batch.implied_shapes`. The batch is taken as what can work, unless the user says otherwise."""
+    declared = {v.name or "": v.shape for v in model.graph.inputs}
+    for name, shape in implied_shapes(model).items():
+        symbol = declared[name]
+        assert symbol is not None
+        yield Evidence(
+            name,
+            (),
+            f"'{name}' declares {symbol[0]}, while the outputs and sizes inside are fixed at {shape[0]}; "
+            f"only {shape[0]} can work, so it is taken as {shape[0]}",
+        )
+
+
+def _shape_options(model: ir.Model) -> str:
+    return "to say it yourself: " + " ".join(
+        f"--shape {quoted(name)}=" + ",".join(str(d) if isinstance(d, int) else "N" for d in shape)
+        for name, shape in implied_shapes(model).items()
+    )
+
+
+BATCH_FIXED_INSIDE = Fault(
+    id="batch-fixed-inside",
+    code="N342",
+    level="notice",
+    symptom="the batch is declared dynamic, but the graph works for one size only",
+    sources=("pytorch/pytorch #148886",),
+    mended_by="export without dynamic_axes and dynamic_shapes, and the file says so itself",
+    remedy=_shape_options,
+    signature=_batch_fixed_inside,
+)
+
+FAULTS: tuple[Fault, ...] = (SHARED_BIAS, BATCH_FIXED_INSIDE)
+"""All known faults. A signature alone is told with the row's code and level."""

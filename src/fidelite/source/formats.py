@@ -92,7 +92,8 @@ def _folder(path: Path) -> FideliteError:
         return NotAModel(
             f"'{path}' is a TensorFlow SavedModel: fidelite reads ONNX models and PyTorch modules",
             code="F355",
-            remedy="export the network it came from: `fidelite export PACKAGE.MODULE:FACTORY`, or make an ONNX "
+            remedy="export the network it came from: `fidelite export PACKAGE.MODULE:FACTORY`, or make an "
+            "ONNX "
             f"file of it: `pip install tf2onnx` and `python -m tf2onnx.convert --saved-model {quoted(path)} "
             "--output model.onnx`",
             details={"path": str(path), "kind": "SavedModel"},
@@ -109,8 +110,11 @@ def _folder(path: Path) -> FideliteError:
 
 
 def _refuse_lfs_pointer(path: Path, head: bytes) -> NoReturn:
-    fields = dict(line.partition(" ")[::2] for line in head.decode("utf-8", "replace").splitlines())
-    size = int(fields["size"]) if fields.get("size", "").isdigit() else None
+    fields: dict[str, str] = {}
+    for line in head.decode("utf-8", "replace").splitlines():
+        key, _, value = line.partition(" ")
+        fields[key] = value
+    size = int(fields["size"]) if fields.get("size", "").isdecimal() else None
     told = f" (the file itself has {size_text(size)})" if size is not None else ""
     raise LoadError(
         f"'{path}' is a pointer that Git LFS left in the place of the file{told}",

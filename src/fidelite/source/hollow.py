@@ -1,8 +1,8 @@
 """A `.tflite` file that holds no network, told from its own tables.
 
-Converters that give up may still write a file: one without any operator, or one whose only operator calls back
-into the Python process that wrote it (`EagerPyFunc`). Both load nowhere. The FlatBuffer is read here by hand
-(four fields of it), so that telling needs no runtime.
+Converters that give up may still write a file: one without any operator, or one whose only operator calls
+back into the Python process that wrote it (`EagerPyFunc`). Both load nowhere. The FlatBuffer is read here by
+hand (four fields of it), so that telling needs no runtime.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def why_hollow(path: Path) -> str | None:
 
 
 def why_hollow_bytes(data: mmap.mmap | bytes) -> str | None:
-    """As `why_hollow`, of the file's bytes. Schema: tflite/schema.fbs (Model, SubGraph, Operator, OperatorCode)."""
+    """As `why_hollow`, of the file's bytes. Fields as numbered by tflite/schema.fbs."""
     tables = _Tables(data)
     try:
         model = tables.root()

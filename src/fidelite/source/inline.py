@@ -1,8 +1,9 @@
 """Weights inside a `.onnx` file, mapped in place.
 
-Parsing a protobuf message copies every tensor in it. Here the file is mapped, its fields are walked, and a skeleton
-is made of it in which each large initializer says instead that its bytes lie in an external file, namely in this
-very one. Encoding: https://protobuf.dev/programming-guides/encoding/; field numbers: onnx/onnx.proto.
+Parsing a protobuf message copies every tensor in it. Here the file is mapped, its fields are walked, and a
+skeleton is made of it in which each large initializer says instead that its bytes lie in an external file,
+namely in this very one. Encoding: https://protobuf.dev/programming-guides/encoding/; field numbers:
+onnx/onnx.proto.
 """
 
 from __future__ import annotations

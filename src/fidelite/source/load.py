@@ -1,25 +1,28 @@
 """A model in: read, checked, its weights mapped.
 
-`examine` collects everything there is to say about a model; `load` raises it. Weights are never read here: tensors
-refer to the bytes of mapped files, of the `.onnx` file itself where they are inside it.
+`examine` collects everything there is to say about a model; `load` raises it. Weights are never read here:
+tensors refer to the bytes of mapped files, of the `.onnx` file itself where they are inside it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fidelite.errors import ContradictoryModel, FideliteError, InvalidModel, LoadError, Notice, raise_all
+from fidelite.errors import FideliteError, InvalidModel, LoadError, Notice, raise_all
 from fidelite.source import external, formats, inline
 from fidelite.source.external import Extent, MissingData
+from fidelite.source.tensors import bind, inside_problems, proto_tensors, stated_extents
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
+
+    from fidelite.source.batch import Dim
 
 _CHUNK = 1 << 20
 
@@ -34,9 +37,12 @@ class Source:
     model: ir.Model
     path: Path | None = None
     notices: list[Notice] = field(default_factory=list[Notice])
+    """What should be known and does not stand in the way."""
     missing: tuple[MissingData, ...] = ()
     problems: tuple[FideliteError, ...] = ()
     """What stands in the way, missing weights included. Empty after `load`, but for weights that may miss."""
+    implied_shapes: dict[str, tuple[Dim, ...]] = field(default_factory=dict)
+    """Inputs with a batch that is declared dynamic and fixed inside, and the shape that can work (N342)."""
     file_size: int = 0
     """Bytes of the `.onnx` file; 0 for a model that came from memory."""
     data_files: tuple[Path, ...] = ()
@@ -73,6 +79,20 @@ class Source:
         if not isinstance(tensor, ir.ExternalTensor):
             return True
         return self.path is not None and Path(tensor.path) == self.path
+
+    def fix_shapes(self, shapes: Mapping[str, Sequence[Dim]] | None = None) -> None:
+        """Give inputs the shapes that the user wants, and otherwise those that alone can work.
+
+        Raises:
+            UsageError: see `shapes.apply_shapes`.
+        """
+        from fidelite.source.shapes import apply_shapes
+
+        wanted = dict(shapes or {})
+        implied = {name: shape for name, shape in self.implied_shapes.items() if name not in wanted}
+        apply_shapes(self.model, implied | wanted)
+        if not implied:
+            self.notices = [n for n in self.notices if n.code != "N342"]
 
     def close(self) -> None:
         """Unmap the weights' files. Tensors map them again when they are read."""
@@ -122,8 +142,8 @@ def load(
 def examine(model: Path | str | ir.Model | onnx.ModelProto, *, weights: Path | None = None) -> Source:
     """Read a model and collect what is wrong with it in `problems`.
 
-    Raises only where there is no graph to speak of: the file holds something else, or names and edges of the graph
-    are broken (then with everything else that was found).
+    Raises only where there is no graph to speak of: the file holds something else, or names and edges of the
+    graph are broken (then with everything else that was found).
     """
     import onnx
     import onnx_ir as ir
@@ -168,9 +188,9 @@ def _examine_proto(
     from fidelite.source.structure import check_structure
 
     structure = check_structure(proto)
-    extents, problems = _extents(proto)
+    extents, problems = stated_extents(proto)
     inside = [e for e in extents if path is not None and e.location == path.name]
-    problems += _inside(inside)
+    problems += inside_problems(inside)
     outside = [e for e in extents if not (path is not None and e.location == path.name)]
     found = external.examine_external(outside, folder, weights=weights, model=path)
     problems = [*structure.problems, *problems, *found.problems]
@@ -191,7 +211,7 @@ def _examine_proto(
     if structure.unsorted:
         model.graph.sort()
         found.notices.append(Notice("N334", "the graph's nodes are out of order; they were sorted"))
-    _bind(model, folder, found.files)
+    bind(model, folder, found.files)
     files = tuple(sorted({p for p in found.files.values() if p.is_file()}))
     return _finish(model, path, found, problems, files, origin)
 
@@ -214,7 +234,7 @@ def _examine_ir(original: ir.Model, weights: Path | None) -> Source:
             )
     found = external.examine_external(extents, folder, weights=weights)
     if weights is not None:
-        _bind(model, folder, found.files)
+        bind(model, folder, found.files)
     files = tuple(sorted({p for p in found.files.values() if p.is_file()}))
     return _finish(model, None, found, [*problems, *found.problems], files, original)
 
@@ -228,6 +248,7 @@ def _finish(
     origin: ir.Model | onnx.ModelProto | None,
 ) -> Source:
     """The checks on the model as a whole, which need its objects."""
+    from fidelite.source.batch import implied_shapes
     from fidelite.source.faults import find_faults
     from fidelite.source.operands import check_operands
 
@@ -239,140 +260,12 @@ def _finish(
         path=path,
         notices=[*found.notices, *faults.notices],
         missing=tuple(found.missing),
+        implied_shapes=implied_shapes(model),
         problems=(*problems, *missing, *faults.errors),
         file_size=path.stat().st_size if path is not None else 0,
         data_files=files,
         _origin=origin,
     )
-
-
-def _extents(proto: onnx.ModelProto) -> tuple[list[Extent], list[FideliteError]]:
-    """Where the model says that its external tensors lie, and the entries that say nothing sensible."""
-    import onnx
-    import onnx_ir as ir
-
-    extents: list[Extent] = []
-    problems: list[FideliteError] = []
-    for tensor in _tensors(proto.graph, proto.functions):
-        try:
-            dtype = ir.DataType(tensor.data_type)
-        except ValueError:
-            dtype = ir.DataType.UNDEFINED
-        count = 1
-        for dim in tensor.dims:
-            count *= dim
-        if dtype == ir.DataType.UNDEFINED or any(d < 0 for d in tensor.dims):
-            what = (
-                f"the shape {list(tensor.dims)}"
-                if dtype != ir.DataType.UNDEFINED
-                else (f"the element type {tensor.data_type}, which onnx does not know")
-            )
-            problems.append(
-                InvalidModel(
-                    f"the tensor '{tensor.name}' has {what}",
-                    code="F339",
-                    remedy="export the model again",
-                    details={"tensor": tensor.name, "data_type": tensor.data_type, "dims": list(tensor.dims)},
-                )
-            )
-            continue
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        entry = {e.key: e.value for e in tensor.external_data}
-        offset, length = entry.get("offset", "0"), entry.get("length")
-        if dtype == ir.DataType.STRING or not offset.isdecimal() or not (length or "0").isdecimal():
-            problems.append(
-                LoadError(
-                    f"where the tensor '{tensor.name}' lies is not understood: {entry}",
-                    code="F314",
-                    remedy="export the model again",
-                    details={"tensor": tensor.name, "external_data": entry},
-                )
-            )
-            continue
-        needed = (count * dtype.bitwidth + 7) // 8
-        extents.append(
-            Extent(
-                tensor.name, entry.get("location", ""), int(offset), int(length) if length else None, needed
-            )
-        )
-    return extents, problems
-
-
-def _inside(extents: Iterable[Extent]) -> list[FideliteError]:
-    """F342: a tensor in the model's own file whose bytes are not as many as its shape needs."""
-    return [
-        ContradictoryModel(
-            f"the tensor '{e.name}' holds {e.length:,} bytes where its shape needs {e.needed:,}",
-            code="F342",
-            remedy="export the model again",
-            details={"tensor": e.name, "bytes": e.length, "needed": e.needed},
-        )
-        for e in extents
-        if e.length is not None and e.length != e.needed
-    ]
-
-
-def _tensors(
-    graph: onnx.GraphProto, functions: Sequence[onnx.FunctionProto] = ()
-) -> Iterable[onnx.TensorProto]:
-    yield from graph.initializer
-    for nodes in (graph.node, *(f.node for f in functions)):
-        for node in nodes:
-            for attribute in node.attribute:
-                if attribute.HasField("t"):
-                    yield attribute.t
-                yield from attribute.tensors
-                if attribute.HasField("g"):
-                    yield from _tensors(attribute.g)
-                for subgraph in attribute.graphs:
-                    yield from _tensors(subgraph)
-
-
-def _bind(model: ir.Model, folder: Path, files: dict[str, Path]) -> None:
-    """Tell each external tensor where its file is.
-
-    Tensors keep their relative path where they can, so that the model can be written again. onnx-ir refuses files
-    with more than one hard link, which package caches make: such files are named by their full path, as is one
-    given with --weights. A tensor whose file is not known to be safe can be read by nobody.
-    """
-    import onnx_ir as ir
-
-    def bound(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
-        if not isinstance(tensor, ir.ExternalTensor):
-            return tensor
-        location = str(tensor.location)
-        own = location not in files
-        path = folder / location if own else files[location]
-        plain = (folder / location).resolve() == path.resolve() and (
-            not path.is_file() or path.stat().st_nlink == 1
-        )
-        if plain:
-            tensor.base_dir = folder if str(folder) != "." else Path.cwd()
-            return tensor
-        return ir.ExternalTensor(
-            str(path.absolute()),
-            tensor.offset,
-            tensor.length,
-            tensor.dtype,
-            shape=tensor.shape,
-            name=tensor.name,
-            doc_string=tensor.doc_string,
-            metadata_props=dict(tensor.metadata_props),
-            base_dir="",
-        )
-
-    for graph in model.graphs():
-        if isinstance(graph, ir.Graph):
-            for value in graph.initializers.values():
-                if value.const_value is not None:
-                    value.const_value = bound(value.const_value)
-        for node in graph:
-            for name, attribute in list(node.attributes.items()):
-                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
-                    tensor = attribute.as_tensor()
-                    if (moved := bound(tensor)) is not tensor:
-                        node.attributes[name] = ir.AttrTensor(name, moved)
 
 
 def _missing_errors(
@@ -389,7 +282,7 @@ def _missing_errors(
         nodes = sum(1 for _ in model.graph)
     else:
         assert proto is not None
-        tensors = [ir.from_proto(t) for t in _tensors(proto.graph)]
+        tensors = [ir.from_proto(t) for t in proto_tensors(proto.graph)]
         nodes = len(proto.graph.node)
     sizes = expected_sizes(tensors, nodes)
     graph_bytes = path.stat().st_size if path is not None else 0

@@ -1,4 +1,4 @@
-"""The typed view of an ONNX node that lowerings read: attributes with types and defaults, operands by name."""
+"""The typed view of an ONNX node that lowerings read: typed attributes, operands by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def plain_domain(domain: str) -> str:
 
 
 def source_line(node: ir.Node) -> str:
-    """The innermost line of the user's own code that made the node, where the exporter recorded it: `net.py:73`."""
+    """The innermost line of the user's own code behind the node, where the exporter recorded it."""
     trace = node.metadata_props.get(_STACK_TRACE)
     if not trace:
         return ""
@@ -67,7 +67,7 @@ REQUIRED: Final = _Required()
 
 
 class NodeView:
-    """An ONNX node, read with types. Getters raise at the node's place where the model breaks its own rules."""
+    """An ONNX node, read with types. Getters raise at the node's place where the model breaks the rules."""
 
     __slots__ = ("node", "opset")
 
@@ -96,7 +96,7 @@ class NodeView:
 
     @property
     def since(self) -> int | None:
-        """The schema version in use: the newest one that is not newer than `opset`. None for unknown operators."""
+        """The schema version in use: the newest one up to `opset`. None for unknown operators."""
         import onnx.defs
 
         try:
@@ -108,11 +108,11 @@ class NodeView:
         where = where_of(self.node, {self.domain: self.opset})
         return where if self.opset else Where(where.node, where.op, where.domain, None, where.source)
 
-    # operands ------------------------------------------------------------------------------------------------
+    # operands
 
     @property
     def inputs(self) -> Sequence[ir.Value | None]:
-        """The operands; None for an optional one that is left out. Trailing ones may be missing altogether."""
+        """The operands; None for an optional one that is left out. Trailing ones may not be there at all."""
         return self.node.inputs
 
     @property
@@ -152,7 +152,7 @@ class NodeView:
             )
         return value
 
-    # attributes ----------------------------------------------------------------------------------------------
+    # attributes
 
     def has(self, name: str) -> bool:
         return name in self.node.attributes

@@ -1,8 +1,8 @@
 """Operands of a node, checked against each other without running anything.
 
-Exporters err in ways that `onnx.checker` does not see: a bias of 128 values on a convolution of 512 channels. One
-walk in the order of the graph carries what is certain about shapes (from weights and from the inputs' fixed
-dimensions, never from the shapes that a model merely declares for its inner values) and compares.
+Exporters err in ways that `onnx.checker` does not see: a bias of 128 values on a convolution of 512 channels.
+One walk in the order of the graph carries what is certain about shapes (from weights and from the inputs'
+fixed dimensions, never from the shapes that a model merely declares for its inner values) and compares.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Contradiction:
     why: str
 
     def error(self, also: Sequence[str] = (), note: str = "", remedy: str = "") -> ContradictoryModel:
-        """The refusal. `also` names further nodes with the same contradiction, `note` adds what is known of it."""
+        """The refusal. `also` names further nodes where it is the same, `note` adds what is known of it."""
         reason = (
             f"its {self.role} '{self.operand}' has {self.found} where {self.needed} are needed ({self.why})"
         )
@@ -66,8 +66,6 @@ def declared_contradictions(model: ir.Model) -> list[ContradictoryModel]:
     """F341: initializers that the model also declares, as an input or a value, with another shape or type."""
     found: list[ContradictoryModel] = []
     for graph in model.graphs():
-        if not isinstance(graph, ir.Graph):
-            continue
         for name, value in graph.initializers.items():
             tensor = value.const_value
             if tensor is None or value.shape is None:
@@ -78,7 +76,8 @@ def declared_contradictions(model: ir.Model) -> list[ContradictoryModel]:
             ):
                 found.append(
                     ContradictoryModel(
-                        f"the tensor '{name}' has the shape {list(held)}, and the model declares {list(declared)}",
+                        f"the tensor '{name}' has the shape {list(held)}, and the model declares "
+                        f"{list(declared)}",
                         code="F341",
                         remedy="export the model again",
                         details={"operand": name, "found": list(held), "declared": list(declared)},
@@ -87,7 +86,7 @@ def declared_contradictions(model: ir.Model) -> list[ContradictoryModel]:
     return found
 
 
-def known_shape(shape: ir.Shape) -> Dims:
+def known_shape(shape: ir.ShapeProtocol) -> Dims:
     return tuple(d if isinstance(d, int) else None for d in shape)
 
 
@@ -173,7 +172,7 @@ def _conv_transpose(o: _Operands) -> Iterator[Contradiction]:
 def _matmul(o: _Operands) -> Iterator[Contradiction]:
     a, b = o.shape(0), o.shape(1)
     if a and b:
-        inner = b[-2] if len(b) > 1 else b[0]
+        inner = b[max(len(b) - 2, 0)]
         yield from o.differ(1, "right operand", inner, a[-1], f"the inner dimension of '{o.name(0)}'")
 
 
@@ -237,17 +236,57 @@ def _text(shape: Dims) -> str:
 
 
 ELEMENTWISE = frozenset(
-    "Add Sub Mul Div Pow And Or Xor Equal Less Greater LessOrEqual GreaterOrEqual BitwiseAnd BitwiseOr BitwiseXor "
-    "PRelu Mod BitShift".split()
+    {"Add", "Sub", "Mul", "Div", "Pow", "Mod", "PRelu", "And", "Or", "Xor", "Equal", "Less", "Greater"}
+    | {"LessOrEqual", "GreaterOrEqual", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "BitShift"}
 )
+"""Two operands that broadcast."""
 SAME_SHAPE = frozenset(
-    "Relu LeakyRelu Sigmoid Tanh HardSigmoid HardSwish Elu Selu Celu Softplus Softsign Mish Gelu Erf Exp Log Sqrt Abs "
-    "Neg Reciprocal Floor Ceil Round Sign Clip Identity Cast Dropout Softmax LogSoftmax Hardmax BatchNormalization "
-    "InstanceNormalization LayerNormalization GroupNormalization RMSNormalization LRN ThresholdedRelu Swish Not "
-    "LpNormalization MeanVarianceNormalization Sin Cos".split()
+    {
+        "Relu",
+        "LeakyRelu",
+        "ThresholdedRelu",
+        "Sigmoid",
+        "HardSigmoid",
+        "Tanh",
+        "HardSwish",
+        "Swish",
+        "Elu",
+        "Selu",
+    }
+    | {
+        "Celu",
+        "Softplus",
+        "Softsign",
+        "Mish",
+        "Gelu",
+        "Erf",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Abs",
+        "Neg",
+        "Reciprocal",
+    }
+    | {
+        "Floor",
+        "Ceil",
+        "Round",
+        "Sign",
+        "Sin",
+        "Cos",
+        "Not",
+        "Clip",
+        "Identity",
+        "Cast",
+        "Dropout",
+        "Softmax",
+    }
+    | {"LogSoftmax", "Hardmax", "LRN", "BatchNormalization", "InstanceNormalization", "LayerNormalization"}
+    | {"GroupNormalization", "RMSNormalization", "LpNormalization", "MeanVarianceNormalization"}
 )
-POOLS = frozenset("MaxPool AveragePool LpPool".split())
-GLOBAL_POOLS = frozenset("GlobalMaxPool GlobalAveragePool GlobalLpPool".split())
+"""The first result has the first operand's shape."""
+POOLS = frozenset({"MaxPool", "AveragePool", "LpPool"})
+GLOBAL_POOLS = frozenset({"GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"})
 
 CHECKS: Mapping[str, Check] = {
     "Conv": _conv,

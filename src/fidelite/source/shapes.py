@@ -1,4 +1,4 @@
-"""What the user chooses at the model's edge: shapes of inputs (`--shape`) and which outputs to keep (`--outputs`)."""
+"""What the user chooses at the model's edge: shapes of inputs (`--shape`), outputs to keep (`--outputs`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def apply_shapes(model: ir.Model, shapes: Mapping[str, Sequence[Dim]]) -> None:
     A symbolic dimension that gets a number gets it in every value of the model that mentions it.
 
     Raises:
-        UsageError: F202 there is no such input; F203 another rank; F204 a dimension that the model fixes otherwise,
+        UsageError: F202 there is no such input; F203 another rank; F204 a dimension that the model fixes
+        otherwise,
             or one symbol with two numbers; F206 a dimension below 1.
     """
     inputs = {v.name or "": v for v in model.graph.inputs}
@@ -66,7 +67,8 @@ def _conflict(
         return None
     if len(shape) != len(wanted):
         return UsageError(
-            f"the input '{name}' has {len(shape)} dimensions ({shape_text(shape)}), and {len(wanted)} are given",
+            f"the input '{name}' has {len(shape)} dimensions ({shape_text(shape)}), and {len(wanted)} are "
+            "given",
             code="F203",
             remedy=remedy,
             details=details,
@@ -76,7 +78,8 @@ def _conflict(
             continue
         if isinstance(have, int) and have != want:
             return UsageError(
-                f"dimension {axis} of the input '{name}' is fixed at {have} in the model, and {want} is given",
+                f"dimension {axis} of the input '{name}' is fixed at {have} in the model, and {want} is "
+                "given",
                 code="F204",
                 remedy=remedy,
                 details=details,
@@ -146,7 +149,7 @@ def select_outputs(model: ir.Model, outputs: Sequence[str]) -> list[str]:
 
 
 def remove_dead(model: ir.Model) -> int:
-    """Remove nodes and initializers of the main graph that nothing uses, in place. Returns how many nodes went."""
+    """Remove nodes and initializers of the main graph that nothing uses. Returns how many nodes went."""
     graph = model.graph
     count = 0
     for node in reversed(graph):

@@ -15,7 +15,7 @@ PER_CHANNEL = 12
 
 
 def weight_tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
-    """Each tensor that the model owns once: initializers and tensors in attributes, of subgraphs and functions too."""
+    """Each tensor of the model once: initializers and attributes, of subgraphs and functions too."""
     seen: set[int] = set()
     for tensor in _all_tensors(model):
         if id(tensor) not in seen:
@@ -23,14 +23,21 @@ def weight_tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
             yield tensor
 
 
+def all_graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """The main graph, those inside its nodes, and those of its functions."""
+    yield from model.graphs()
+    for function in model.functions.values():
+        yield function.graph
+        yield from function.subgraphs()
+
+
 def _all_tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
     import onnx_ir as ir
 
-    for graph in model.graphs():
-        if isinstance(graph, ir.Graph):
-            for value in graph.initializers.values():
-                if value.const_value is not None:
-                    yield value.const_value
+    for graph in all_graphs(model):
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                yield value.const_value
         for node in graph:
             for attribute in node.attributes.values():
                 if attribute.is_ref():

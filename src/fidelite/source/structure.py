@@ -1,7 +1,7 @@
 """Names and edges of an ONNX graph, checked before it is turned into objects.
 
-ONNX refers to values by name. Once names have become references a duplicate or a dangling name can no longer be
-told, so the check reads the protobuf message. One walk over all nodes; linear in the size of the graph.
+ONNX refers to values by name. Once names have become references a duplicate or a dangling name can no longer
+be told, so the check reads the protobuf message. One walk over all nodes; linear in the size of the graph.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class Structure:
 def check_structure(proto: onnx.ModelProto) -> Structure:
     """Check versions, names and edges of the model, its subgraphs and its functions.
 
-    Finds: an opset (F331) or IR version (F332) that the installed onnx does not know, an input that nothing makes
-    (F333), a cycle (F334), two values of one name (F335), a value that two nodes make (F336), a graph without
-    outputs (F337), an output that nothing makes (F338).
+    Finds: an opset (F331) or IR version (F332) that the installed onnx does not know, an input that nothing
+    makes (F333), a cycle (F334), two values of one name (F335), a value that two nodes make (F336), a graph
+    without outputs (F337), an output that nothing makes (F338).
     """
     found = Structure()
     found.problems += check_versions(proto)
@@ -56,7 +56,8 @@ def check_versions(proto: onnx.ModelProto) -> Iterator[FideliteError]:
 
     if proto.ir_version > onnx.IR_VERSION:
         yield InvalidModel(
-            f"the model has IR version {proto.ir_version}, and the installed onnx {onnx.__version__} knows up to "
+            f"the model has IR version {proto.ir_version}, and the installed onnx {onnx.__version__} knows "
+            "up to "
             f"{onnx.IR_VERSION}",
             code="F332",
             remedy="pip install --upgrade onnx onnx-ir onnxruntime",
@@ -69,15 +70,18 @@ def check_versions(proto: onnx.ModelProto) -> Iterator[FideliteError]:
     for version in sorted(versions.get("", ())):
         if not 1 <= version <= newest:
             yield InvalidModel(
-                f"the model asks for opset {version}, and the installed onnx {onnx.__version__} knows 1 to {newest}",
+                f"the model asks for opset {version}, and the installed onnx {onnx.__version__} knows 1 to "
+                f"{newest}",
                 code="F331",
-                remedy=f"export with opset_version={newest}, or: pip install --upgrade onnx onnx-ir onnxruntime",
+                remedy=f"export with opset_version={newest}, or: pip install --upgrade onnx onnx-ir "
+                "onnxruntime",
                 details={"opset": version, "known": newest},
             )
     for domain, asked in sorted(versions.items()):
         if len(asked) > 1:
             yield InvalidModel(
-                f"the model asks for {len(asked)} versions of the operators of '{domain or 'ai.onnx'}' at once: "
+                f"the model asks for {len(asked)} versions of the operators of '{domain or 'ai.onnx'}' at "
+                "once: "
                 f"{', '.join(map(str, sorted(asked)))}",
                 code="F331",
                 remedy=_AGAIN,

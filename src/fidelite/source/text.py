@@ -10,7 +10,7 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 def quoted(argument: str | PurePath) -> str:
-    """`argument` as it can be pasted into a shell: in double quotes, which cmd and POSIX shells share, if needed."""
+    """`argument` as it can be pasted into a shell: in double quotes, which all shells know, where needed."""
     text = str(argument)
     return text if text and all(c in _PLAIN or ord(c) > 127 for c in text) else f'"{text}"'
 
