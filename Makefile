@@ -3,6 +3,7 @@
 #   make demo          convert, prove and run the embedded model, from nothing
 #   make test          lint, types and the quick tests, in parallel
 #   make test-all      everything: slow, large, the whole conformance suite, the package index
+#   make test-lowest   the quick tests with the oldest dependencies that pyproject.toml admits
 #   make lint          ruff and pyright only
 #   make bench         the benchmarks (see benchmarks/)
 #   make expectations  run the whole ONNX backend suite and rewrite its table (then read the changes)
@@ -20,6 +21,7 @@ RUN := $(BIN)/python -m
 TORCH ?=
 JOBS ?= auto
 PYTEST_ARGS ?=
+QUICK := not slow and not large and not conformance and not network
 
 ifneq ($(TORCH),)
 EXTRAS := test,torch
@@ -32,7 +34,7 @@ TEST_STAMP := $(VENV)/.installed-test
 endif
 PIP_INSTALL := $(RUN) pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-all lint bench expectations lock clean
+.PHONY: help demo test test-all test-lowest lint bench expectations lock clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -58,10 +60,17 @@ lint: $(TEST_STAMP)
 	$(RUN) basedpyright --pythonpath $(BIN)/python
 
 test: lint
-	$(RUN) pytest -n $(JOBS) --dist worksteal -m "not slow and not large and not conformance and not network" $(PYTEST_ARGS)
+	$(RUN) pytest -n $(JOBS) --dist worksteal -m "$(QUICK)" $(PYTEST_ARGS)
 
 test-all: lint
 	HYPOTHESIS_PROFILE=thorough $(RUN) pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+LOWEST := $(VENV)-lowest
+test-lowest: pyproject.toml constraints-lowest.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found"; exit 1; }
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[test]'
+	$(LOWEST)/bin/python -m pytest -n $(JOBS) --dist worksteal -m "$(QUICK)" $(PYTEST_ARGS)
 
 bench: $(TEST_STAMP)
 	$(RUN) benchmarks $(BENCH_ARGS)
@@ -74,6 +83,6 @@ lock:
 	$(PYTHON) scripts/lock.py
 
 clean:
-	rm -rf $(VENV) build dist demo-output benchmarks/output tests/conformance/output
+	rm -rf $(VENV) $(LOWEST) build dist demo-output benchmarks/output tests/conformance/output
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ ALL = "all"
 MAY_IMPORT: dict[str, set[str] | str] = {
     "errors": set(),
     "options": set(),
+    "arguments": set(),
+    "files": set(),
     "source": {"tflite"},
     "prepare": {"source", "runtime"},
     "tflite": set(),
@@ -149,6 +152,14 @@ def test_nothing_about_this_machine() -> None:
             if match := _FORBIDDEN.search(line):
                 wrong.append(f"{file.relative_to(ROOT)}:{number}: {match[0]!r}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_lowest_constraints_are_the_lower_bounds() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    bounds = dict(re.split(r">=", line) for line in project["dependencies"])
+    lines = (ROOT / "constraints-lowest.txt").read_text("utf-8").splitlines()
+    lowest = dict(re.split(r"==", line) for line in lines if not line.startswith("#"))
+    assert {name: re.sub(r"(\.0)+$", "", version) for name, version in lowest.items()} == bounds
 
 
 def test_bare_import_is_light() -> None:
