@@ -1,18 +1,17 @@
-"""What a drawn person wears: clothes, necklace, earrings, glasses and hats."""
+"""What a drawn person wears: clothes, necklace, earrings and glasses."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from fidelite.examples.face_parsing import labels as L
-from fidelite.examples.face_parsing.canvas import curve, ellipse, mirror, symmetric
-from fidelite.examples.face_parsing.features import INK, WHITE, Scene
+from fidelite.examples.face_parsing.canvas import curve, ellipse, mirror
+from fidelite.examples.face_parsing.features import WHITE, Scene
 
 __all__ = [
     "paint_clothes",
     "paint_earrings",
     "paint_glasses",
-    "paint_hat",
     "paint_necklace",
 ]
 
@@ -41,22 +40,7 @@ def paint_clothes(s: Scene) -> None:
     body = np.concatenate([edge, shoulder, mirror(shoulder)])
     c.fill(body, s.body, t.cloth, L.CLOTH, shade=0.18)
     within = [L.CLOTH]
-    if t.pattern == "stripes":
-        for y in np.arange(1.5, 4.2, 0.3).tolist():
-            line = curve([(-2, y + 0.15), (0, y), (2, y + 0.15)], closed=False)
-            c.stroke(line, s.body, t.cloth2, 0.12 * s.scale, within=within)
-    elif t.pattern == "dots":
-        for i, y in enumerate(np.arange(1.5, 4.2, 0.26).tolist()):
-            for x in np.arange(-1.9, 2.0, 0.36).tolist():
-                c.fill(ellipse(x + 0.18 * (i % 2), y, 0.07, 0.07), s.body, t.cloth2, within=within)
-    elif t.pattern == "zip":
-        c.stroke(
-            np.array([(0, open_y), (0, 4.2)], np.float32),
-            s.body,
-            s.shadow(t.cloth2, 0.8),
-            0.06 * s.scale,
-            within=within,
-        )
+    _paint_pattern(s, open_y)
     if t.neckline == "collar":
         for side in (-1, 1):
             flap = np.array(
@@ -80,6 +64,27 @@ def paint_clothes(s: Scene) -> None:
             )
     else:
         c.stroke(edge, s.body, s.shadow(t.cloth, 0.7), 0.045 * s.scale, within=within)
+
+
+def _paint_pattern(s: Scene, open_y: float) -> None:
+    """Stripes, dots, or a zip from the neckline down."""
+    t, c, within = s.traits, s.canvas, [L.CLOTH]
+    if t.pattern == "stripes":
+        for y in np.arange(1.5, 4.2, 0.3).tolist():
+            line = curve([(-2, y + 0.15), (0, y), (2, y + 0.15)], closed=False)
+            c.stroke(line, s.body, t.cloth2, 0.12 * s.scale, within=within)
+    elif t.pattern == "dots":
+        for i, y in enumerate(np.arange(1.5, 4.2, 0.26).tolist()):
+            for x in np.arange(-1.9, 2.0, 0.36).tolist():
+                c.fill(ellipse(x + 0.18 * (i % 2), y, 0.07, 0.07), s.body, t.cloth2, within=within)
+    elif t.pattern == "zip":
+        c.stroke(
+            np.array([(0, open_y), (0, 4.2)], np.float32),
+            s.body,
+            s.shadow(t.cloth2, 0.8),
+            0.06 * s.scale,
+            within=within,
+        )
 
 
 def paint_necklace(s: Scene) -> None:
@@ -193,78 +198,3 @@ def paint_glasses(s: Scene) -> None:
         c.stroke(temple, s.face, t.frame, 0.055 * s.scale, L.GLASSES)
     bridge = curve([(-g + rx, y), (0, y - 0.05), (g - rx, y)], closed=False)
     c.stroke(bridge, s.nose, t.frame, 0.06 * s.scale, L.GLASSES)
-
-
-def paint_hat(s: Scene) -> None:
-    """A beanie, a cap, a wide-brimmed hat or a bowler."""
-    t, c, w = s.traits, s.canvas, s.traits.width
-    if t.hat_kind == "none":
-        return
-    rim = -0.52
-    wide = 1.2 * w
-    top = -1.42 if t.hat_kind in ("beanie", "bowler") else -1.3
-    right = [(0.0, top), (0.6 * wide, top + 0.1), (0.97 * wide, -0.95), (wide, rim + 0.02)]
-    crown = curve(right, closed=False)
-    rim_line = curve([(wide, rim + 0.02), (0.0, rim - 0.12), (-wide, rim + 0.02)], closed=False)
-    dome = np.concatenate([crown, rim_line, mirror(crown)])
-    c.fill(dome, s.head, t.hat, L.HAT, shade=0.25)
-    within = [L.HAT]
-    band = np.array(
-        [
-            (-wide, rim - 0.1),
-            (-0.5 * wide, rim - 0.2),
-            (0, rim - 0.24),
-            (0.5 * wide, rim - 0.2),
-            (wide, rim - 0.1),
-        ],
-        np.float32,
-    )
-    if t.hat_kind == "beanie":
-        for x in np.linspace(-0.9, 0.9, 11).tolist():
-            rib = curve([(0.4 * x * wide, top), (0.9 * x * wide, -1.0), (x * wide, rim)], closed=False)
-            c.stroke(rib, s.head, s.shadow(t.hat, 0.7), 0.03 * s.scale, within=within, opacity=0.6)
-        c.stroke(
-            curve(band + np.array([0, 0.06], np.float32), closed=False), s.head, t.hat2, 0.26 * s.scale, L.HAT
-        )
-        c.fill(ellipse(0, top - 0.05, 0.2, 0.18), s.head, t.hat2, L.HAT, shade=0.3)
-    elif t.hat_kind == "cap":
-        for x in (-0.45, 0.0, 0.45):
-            c.stroke(
-                curve([(0, top), (x * wide, -1.0), (1.2 * x * wide, rim)], closed=False),
-                s.head,
-                s.shadow(t.hat, 0.7),
-                0.02 * s.scale,
-                within=within,
-            )
-        visor = symmetric(
-            [
-                (0.0, rim - 0.32),
-                (0.6 * wide, rim - 0.24),
-                (0.98 * wide, rim + 0.02),
-                (0.7 * wide, rim + 0.1),
-                (0.0, rim + 0.07),
-            ]
-        )
-        c.fill(visor, s.face, s.shadow(t.hat2, 0.9), L.HAT, shade=0.2)
-    else:
-        c.stroke(curve(band, closed=False), s.head, t.hat2, 0.16 * s.scale, within=within)
-        reach = 1.85 if t.hat_kind == "brimmed" else 1.4
-        brim = symmetric(
-            [
-                (0.0, rim - 0.24),
-                (0.6 * reach * w, rim - 0.18),
-                (reach * w, rim + 0.02),
-                (0.7 * reach * w, rim + 0.1),
-                (0.0, rim + 0.06),
-            ]
-        )
-        c.fill(brim, s.head, s.shadow(t.hat, 0.92), L.HAT, shade=0.25)
-        c.stroke(
-            curve([(-0.9 * reach * w, rim), (0, rim - 0.22), (0.9 * reach * w, rim)], closed=False),
-            s.head,
-            s.shadow(t.hat, 0.6),
-            0.02 * s.scale,
-            within=within,
-        )
-    dim = curve([(-w, rim + 0.0), (0, rim + 0.16), (w, rim + 0.0), (0, rim - 0.2)])
-    c.fill(dim, s.head, INK, within=[L.SKIN], shade=0, opacity=0.25)

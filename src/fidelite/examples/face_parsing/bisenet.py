@@ -252,4 +252,4 @@ def _calibrate(network: BiSeNet, seed: int) -> None:
     network.train()
     with torch.no_grad():
         for _ in range(2):
-            network(_smooth_pictures(generator, 4, 256))
+            network(_smooth_pictures(generator, 2, 256))

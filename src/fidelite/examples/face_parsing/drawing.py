@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fidelite.examples.face_parsing import attire, features, hair
+from fidelite.examples.face_parsing import attire, features, hair, hats
 from fidelite.examples.face_parsing.canvas import Canvas
 from fidelite.examples.face_parsing.labels import IMAGENET_MEAN, IMAGENET_STD
 from fidelite.examples.face_parsing.scenery import paint_background
@@ -53,7 +53,7 @@ def draw_face(
     hair.paint_fringe(scene)
     attire.paint_earrings(scene)
     attire.paint_glasses(scene)
-    attire.paint_hat(scene)
+    hats.paint_hat(scene)
     warmth = rng.uniform(-0.06, 0.09) if style == "usual" else rng.uniform(0.15, 0.25)
     exposure = float(rng.uniform(0.75, 1.15)) * np.array([1 + warmth, 1.0, 1 - warmth], np.float32)
     return canvas.finish(

@@ -15,15 +15,14 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from fidelite.examples.face_parsing import MODEL_PATH
 from fidelite.examples.face_parsing.drawing import TRAINING_SEEDS, Style, draw_face, normalise
 from fidelite.examples.face_parsing.labels import CLASSES
+from fidelite.runtime import OnnxSession
 
 __all__ = ["ClassFigures", "Figures", "evaluate", "main", "markdown", "onnx_segmenter"]
 
@@ -56,16 +55,17 @@ class Figures:
 
 def onnx_segmenter(model: Path, threads: int = 1) -> tuple[Segmenter, int]:
     """A function that segments with an ONNX model, and the side of the pictures that it takes."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-    entry = session.get_inputs()[0]
+    session = OnnxSession(model, threads=threads)
+    entry = session.inputs[0]
+    size = entry.shape[2]
+    if not isinstance(size, int):
+        raise ValueError(f"the model's input {entry} has no fixed size")
 
     def segment(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        outputs = cast("list[Any]", session.run(["output"], {entry.name: normalise(picture)}))
-        return np.asarray(outputs[0], np.float32)[0].argmax(0).astype(np.uint8)
+        logits = session.run({entry.name: normalise(picture)}, ["output"])["output"]
+        return logits[0].argmax(0).astype(np.uint8)
 
-    return segment, int(entry.shape[2])
+    return segment, size
 
 
 def evaluate(

@@ -76,7 +76,7 @@ def export(
     data = out.name + ".data"
     out.with_name(data).unlink(missing_ok=True)
     if external_data:
-        onnx.save_model(model, out, save_as_external_data=True, location=data, size_threshold=0)
+        onnx.save_model(model, out, save_as_external_data=True, location=data)
     else:
         onnx.save_model(model, out)
 

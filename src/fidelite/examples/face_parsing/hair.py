@@ -119,14 +119,13 @@ def paint_fringe(s: Scene) -> None:
         [L.HAIR],
     )
     if t.hair_cut == "curls":
-        for x, y in zip(
-            np.linspace(-0.75, 0.75, 7).tolist(), s.rng.uniform(-0.8, -0.62, 7).tolist(), strict=True
-        ):
-            y += 0.35 * x * x
-            c.fill(
-                ellipse(x * w, y, 0.17, 0.16),
-                s.head,
-                t.hair * float(s.rng.uniform(0.85, 1.1)),
-                L.HAIR,
-                shade=0.25,
-            )
+        _paint_curls(s)
+
+
+def _paint_curls(s: Scene) -> None:
+    """A row of curls along the hairline."""
+    t, w = s.traits, s.traits.width
+    heights = s.rng.uniform(-0.8, -0.62, 7).tolist()
+    for x, y in zip(np.linspace(-0.75, 0.75, 7).tolist(), heights, strict=True):
+        curl = ellipse(x * w, y + 0.35 * x * x, 0.17, 0.16)
+        s.canvas.fill(curl, s.head, t.hair * float(s.rng.uniform(0.85, 1.1)), L.HAIR, shade=0.25)

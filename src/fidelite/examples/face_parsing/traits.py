@@ -140,6 +140,14 @@ def _one_of(rng: np.random.Generator, options: tuple[_Name, ...], weights: tuple
     return options[int(rng.choice(len(options), p=np.asarray(weights) / sum(weights)))]
 
 
+def _look(rng: np.random.Generator) -> Look:
+    """A head somewhere near the middle, turned a little each way."""
+    scale = float(rng.uniform(0.23, 0.335))
+    x, y = float(rng.uniform(0.4, 0.6)), float(rng.uniform(0.4, 0.5))
+    roll = float(np.clip(rng.normal(0, 0.16), -0.45, 0.45))
+    return Look(x, y, scale, roll, float(rng.uniform(-0.5, 0.5)), float(rng.uniform(-0.12, 0.12)))
+
+
 def draw_traits(rng: np.random.Generator, style: Style) -> Traits:
     """Draw a person at random. `other` has colours, proportions and poses of its own."""
     other = style == "other"
@@ -151,18 +159,9 @@ def draw_traits(rng: np.random.Generator, style: Style) -> Traits:
     hair = _tint(rng, _OTHER_HAIR) if other else _tint(rng, _VIVID if u(0, 1) < 0.12 else _HAIR)
     lips = _tint(rng, _LIPS)
     lips = (0.55 * lips + 0.45 * skin * np.array([0.95, 0.6, 0.6], np.float32)) if u(0, 1) < 0.6 else lips
-    scale = u(0.23, 0.335)
-    look = Look(
-        u(0.4, 0.6),
-        u(0.4, 0.5),
-        scale,
-        float(np.clip(rng.normal(0, 0.16), -0.45, 0.45)),
-        u(-0.5, 0.5),
-        u(-0.12, 0.12),
-    )
     return Traits(
         style=style,
-        look=look,
+        look=_look(rng),
         skin=skin,
         hair=hair,
         brow=np.clip(hair * u(0.45, 0.8), 0.04, 0.75).astype(np.float32),
