@@ -160,7 +160,7 @@ class _Driver:
             self.failed.update(node.outputs)
             self._report_unknown(node)
             return
-        view = NodeView(node, self.opsets.get(_domain(node), 1))
+        view = NodeView(node, self.opsets)
         self.b.nodes, self.b.made_by = (view.name,), f"lower {node.op_type}"
         try:
             operands = [self._operand(v) for v in node.inputs]
@@ -184,7 +184,7 @@ class _Driver:
         try:
             self._find(node)
         except FideliteError as error:
-            self.errors.append(error.at(NodeView(node, self.opsets.get(_domain(node), 1)).where()))
+            self.errors.append(error.at(NodeView(node, self.opsets).where()))
 
     def _find(self, node: onnx_ir.Node) -> tuple[Any, int]:
         domain = _domain(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-FAMILIES = ("activation", "arithmetic", "convolution", "pooling")
+FAMILIES = ("activation", "arithmetic", "convolution", "filling", "pooling", "views")
 
 
 def load() -> None:

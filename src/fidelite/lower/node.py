@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fidelite.errors import InvalidModel, NeedsConstant
-from fidelite.source.node import NodeView
+from fidelite.source.node import NodeView, plain_domain
 from fidelite.tflite.dims import Dim
 from fidelite.tflite.graph import Tensor
 
@@ -23,7 +23,7 @@ class Node(NodeView):
 
     def __init__(self, node: onnx_ir.Node, opset: int, version: int, operands: Sequence[Tensor | None],
                  contents: Callable[[Tensor], Any]) -> None:
-        super().__init__(node, opset)
+        super().__init__(node, {plain_domain(node.domain): opset})
         self.version = version
         """The schema version in force (`since_version`), which the lowering was chosen by."""
         self._operands = operands

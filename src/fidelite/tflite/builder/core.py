@@ -211,9 +211,16 @@ class BuilderCore:
     def new_symbol(self, tensor: Tensor, axis: int, hint: str = "d") -> SymbolicDim:
         """A symbol for a dimension that only the run time knows; `tensor` shows its value along `axis`."""
         self._counter += 1
-        name = f"{hint}{self._counter}"
+        while (name := f"{hint}{self._counter}") in self.symbol_sources:  # the model's own symbols come first
+            self._counter += 1
         self.symbol_sources[name] = (tensor, axis)
         return SymbolicDim.symbol(name)
+
+    def sized_at_run_time(self, tensor: Tensor, dims: Sequence[Dim | None]) -> Tensor:
+        """`tensor` with the shape `dims`; each None becomes a new symbol that `tensor` itself shows."""
+        tensor.shape = (0,) * len(dims)
+        tensor.shape = tuple(self.new_symbol(tensor, i) if d is None else d for i, d in enumerate(dims))
+        return tensor
 
     def set_origin(self, tensor: Tensor, value: str, permutation: tuple[int, ...] = ()) -> None:
         tensor.origin = Origin(value, permutation)

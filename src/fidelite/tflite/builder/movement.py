@@ -66,11 +66,11 @@ class MovementBuilder(ElementwiseBuilder):
             return x
         return self.one("BROADCAST_TO", [x, self.shape_operand(target)], x.element, target)
 
-    def tile(self, x: Tensor, repeats: Sequence[int]) -> Tensor:
+    def tile(self, x: Tensor, repeats: Sequence[Dim]) -> Tensor:
         if all(r == 1 for r in repeats):
             return x
         shape = tuple(d * r for d, r in zip(x.shape, repeats, strict=True))
-        return self.one("TILE", [x, self.int32(list(repeats))], x.element, shape)
+        return self.one("TILE", [x, self.shape_operand(repeats)], x.element, shape)
 
     # -- cutting and joining
 
