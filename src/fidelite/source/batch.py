@@ -18,8 +18,8 @@ _SHAPE_OPERAND: Mapping[str, int] = {"Reshape": 1, "Expand": 1, "Resize": 3}
 def implied_shapes(model: ir.Model) -> dict[str, tuple[Dim, ...]]:
     """Inputs whose batch is declared dynamic but can be one number only, and the shape they then have.
 
-    So it is where every output declares the same number as its first dimension, and a constant shape inside the
-    graph (of a Reshape, Expand or Resize) begins with that number, too. Other open dimensions stay open.
+    So it is where every output declares the same number as its first dimension, and a constant shape inside
+    (of a Reshape, Expand or Resize) begins with that number, too. Other open dimensions stay open.
     """
     firsts = {v.shape[0] if v.shape is not None and len(v.shape) else None for v in model.graph.outputs}
     batch = firsts.pop() if len(firsts) == 1 else None

@@ -166,7 +166,7 @@ def _export_again(model: ir.Model) -> str:
     names = [v.name for v in model.graph.inputs]
     outputs = [v.name for v in model.graph.outputs]
     return (
-        'pip install --upgrade torch "onnxscript>=0.5.7"\n'
+        'pip install --upgrade "torch>=2.10" "onnxscript>=0.5.7"\n'
         "    then export again, in Python:\n"
         f"    torch.onnx.export(model.eval(), ({inputs},), 'model.onnx', dynamo=True, external_data=False, "
         f"input_names={names}, output_names={outputs})"

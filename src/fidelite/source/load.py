@@ -220,8 +220,14 @@ def _examine_ir(original: ir.Model, weights: Path | None) -> Source:
     import onnx_ir as ir
 
     from fidelite.source.sizes import weight_tensors
+    from fidelite.source.structure import check_ir
 
+    raise_all(check_ir(original))
     model = original.clone()
+    try:
+        model.graph.sort()
+    except ValueError as error:
+        raise InvalidModel("the graph has a cycle", code="F334", remedy="break it up") from error
     tensors = [t for t in weight_tensors(model) if isinstance(t, ir.ExternalTensor)]
     folder = Path(tensors[0].base_dir) if tensors else Path()
     extents: list[Extent] = []

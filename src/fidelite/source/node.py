@@ -108,17 +108,7 @@ class NodeView:
         where = where_of(self.node, {self.domain: self.opset})
         return where if self.opset else Where(where.node, where.op, where.domain, None, where.source)
 
-    # operands
-
-    @property
-    def inputs(self) -> Sequence[ir.Value | None]:
-        """The operands; None for an optional one that is left out. Trailing ones may not be there at all."""
-        return self.node.inputs
-
-    @property
-    def outputs(self) -> Sequence[ir.Value | None]:
-        """The results; None for an optional one that is left out."""
-        return [o if o.name else None for o in self.node.outputs]
+    # names of operands (the lowering's view, `lower.node`, gives the operands themselves)
 
     @property
     def input_names(self) -> tuple[str | None, ...]:
@@ -127,30 +117,6 @@ class NodeView:
     @property
     def output_names(self) -> tuple[str | None, ...]:
         return tuple(o.name or None for o in self.node.outputs)
-
-    def has_input(self, index: int) -> bool:
-        return self.optional(index) is not None
-
-    def optional(self, index: int) -> ir.Value | None:
-        """Operand `index`; None if it is left out."""
-        inputs = self.node.inputs
-        return inputs[index] if index < len(inputs) else None
-
-    def required(self, index: int) -> ir.Value:
-        """Operand `index`.
-
-        Raises:
-            InvalidModel: F339, it is left out.
-        """
-        value = self.optional(index)
-        if value is None:
-            raise InvalidModel(
-                f"it needs its operand {index}, which is left out",
-                code="F339",
-                where=self.where(),
-                remedy="export the model again",
-            )
-        return value
 
     # attributes
 

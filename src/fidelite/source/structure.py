@@ -15,6 +15,7 @@ from fidelite.source.text import nearest, plural, some
 
 if TYPE_CHECKING:
     import onnx
+    import onnx_ir as ir
 
 _SHOWN = 8
 _AGAIN = "export the model again; a newer exporter may mend it"
@@ -237,6 +238,56 @@ class _Scope:
         self.found.problems.append(
             InvalidModel(reason, code=code, remedy=_AGAIN, where=where, details=details)
         )
+
+
+def check_ir(model: ir.Model) -> list[FideliteError]:
+    """The same for a model in memory, whose references may be right where its names are not, and the reverse."""
+    problems: list[FideliteError] = []
+    if not model.graph.outputs:
+        problems.append(
+            InvalidModel("the graph has no outputs, so it computes nothing", code="F337", remedy=_AGAIN)
+        )
+    opsets = model.opset_imports
+    for graph in model.graphs():
+        owners: dict[str, ir.Value] = {}
+        values = [*graph.inputs, *graph.initializers.values(), *(o for node in graph for o in node.outputs)]
+        for value in values:
+            if value.name and owners.setdefault(value.name, value) is not value:
+                problems.append(
+                    InvalidModel(
+                        f"two values have the name '{value.name}'",
+                        code="F335",
+                        remedy=_AGAIN,
+                        details={"value": value.name},
+                    )
+                )
+        for node in graph:
+            for value in node.inputs:
+                if value is None or value.producer() or value.is_graph_input() or value.is_initializer():
+                    continue
+                where = Where(
+                    node.name or node.op_type, node.op_type, _plain(node.domain), opsets.get(node.domain)
+                )
+                problems.append(
+                    InvalidModel(
+                        f"its input '{value.name}' is made by nothing",
+                        code="F333",
+                        remedy=_AGAIN,
+                        where=where,
+                        details={"value": value.name},
+                    )
+                )
+    for value in model.graph.outputs:
+        if not (value.producer() or value.is_graph_input() or value.is_initializer()):
+            problems.append(
+                InvalidModel(
+                    f"nothing makes the graph's output '{value.name}'",
+                    code="F338",
+                    remedy=_AGAIN,
+                    details={"output": value.name},
+                )
+            )
+    return problems
 
 
 def _one_cycle(left: set[int], needs: list[set[int]]) -> list[int]:
