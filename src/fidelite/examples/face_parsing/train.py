@@ -39,8 +39,8 @@ FULL, HALF = 256, 128
 class Plan:
     """How to train: steps at each resolution, drawings per step, learning rate at its peak, and seed."""
 
-    steps_half: int = 1600
-    steps_full: int = 1000
+    steps_half: int = 900
+    steps_full: int = 850
     batch: int = 16
     rate: float = 6e-3
     decay: float = 1e-4
