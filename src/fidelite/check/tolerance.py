@@ -1,0 +1,75 @@
+"""How far a result may lie from its source. Every bound has a name and is stated in the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fidelite.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """Bounds on one output, over all samples. None: not asked.
+
+    Too far from the source (mismatch):
+    `max_abs_of_scale`: the largest error may be this share of the output's largest magnitude, plus `floor`.
+    `relative_rms`: the rms error may be this share of the output's rms. `cosine`: at least this.
+
+    Too near to what a wrong result would show (not proven): `rms_of_variation`: the rms error may be this
+    share of what the output varies between samples, which is the root of the mean over elements of the
+    variance over samples. `max_of_variation`: the largest error may be this share of the largest range over
+    samples of any element.
+
+    For indices and booleans that are judged on the scores behind them: an element may differ where the
+    scores do by no more than `tie_of_scale` of the largest score, in at most `ties` of all places.
+    """
+
+    name: str = "float32"
+    max_abs_of_scale: float | None = 1e-4
+    floor: float = 1e-7
+    relative_rms: float | None = None
+    cosine: float | None = None
+    rms_of_variation: float = 0.02
+    max_of_variation: float | None = 0.02
+    tie_of_scale: float = 1e-4
+    ties: float = 0.01
+
+    @staticmethod
+    def for_precision(name: str) -> Tolerance:
+        """The bounds for a precision. Raises `UsageError` where none are set."""
+        if name not in _TOLERANCES:
+            known = ", ".join(_TOLERANCES)
+            raise UsageError(f"no tolerance is set for precision '{name}'; there are {known}")
+        return _TOLERANCES[name]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+_TOLERANCES = {
+    t.name: t
+    for t in (
+        Tolerance(),
+        Tolerance(
+            "float16",
+            max_abs_of_scale=0.05,
+            relative_rms=0.01,
+            cosine=0.9999,
+            rms_of_variation=0.05,
+            max_of_variation=0.1,
+            tie_of_scale=0.02,
+            ties=0.02,
+        ),
+        Tolerance(
+            "dynamic-int8",
+            max_abs_of_scale=None,
+            relative_rms=0.15,
+            cosine=0.985,
+            rms_of_variation=0.25,
+            max_of_variation=None,
+            tie_of_scale=0.15,
+            ties=0.05,
+        ),
+    )
+}
