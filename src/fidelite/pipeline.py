@@ -98,9 +98,7 @@ def _read(model: AnyModel, options: ConvertOptions) -> Source:
     from fidelite.source.shapes import apply_shapes, select_outputs
 
     source = load(model, weights=options.weights)
-    shapes, notices = implied_shapes(source.model)
-    source.notices += [n for n in notices if not options.shapes]
-    apply_shapes(source.model, {**shapes, **options.shapes})
+    apply_shapes(source.model, {**implied_shapes(source.model), **options.shapes})
     if options.outputs:
         select_outputs(source.model, options.outputs)
     return source

@@ -27,7 +27,7 @@ from fidelite.errors import (
 from fidelite.lower.contents import contents_of
 from fidelite.lower.node import Node
 from fidelite.lower.registry import NEWEST_IN_DOMAIN, REGISTRY
-from fidelite.source.node import NodeView
+from fidelite.source.node import NodeView, plain_domain
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.constant import Constant
 from fidelite.tflite.dims import Dim, SymbolicDim, is_static
@@ -73,7 +73,7 @@ class _Driver:
         self.failed: set[onnx_ir.Value] = set()
         self.errors: list[FideliteError] = []
         self.result = Lowered(Model([self.graph]))
-        self.opsets: Mapping[str, int] = {("" if d == "ai.onnx" else d): v for d, v in source.opset_imports.items()}
+        self.opsets: Mapping[str, int] = {plain_domain(d): v for d, v in source.opset_imports.items()}
         self._versions: dict[tuple[str, str], int] = {}
 
     def run(self, on_node: Callable[[int, int], None] | None) -> Lowered:
@@ -187,7 +187,7 @@ class _Driver:
             self.errors.append(error.at(NodeView(node, self.opsets).where()))
 
     def _find(self, node: onnx_ir.Node) -> tuple[Any, int]:
-        domain = _domain(node)
+        domain = plain_domain(node.domain)
         version = self.schema_version(domain, node.op_type)
         row = REGISTRY.find(domain, node.op_type, version)
         if row is not None:
@@ -218,12 +218,12 @@ class _Driver:
 
     def _lower(self, node: onnx_ir.Node, operands: Sequence[Tensor | None]) -> None:
         row, version = self._find(node)
-        view = Node(node, self.opsets.get(_domain(node), 1), version, operands, self.contents.get)
+        view = Node(node, self.opsets, version, operands, self.contents.get)
         results = row.function(view, self.b)
         tensors = [results] if isinstance(results, Tensor) or results is None else list(results)
         if len(tensors) < len(node.outputs):
             raise InternalError(f"the lowering of {node.op_type} gave {len(tensors)} of {len(node.outputs)} results")
-        known = contents_of(view, operands, self.contents, self.fold, self.opsets.get(_domain(node), 1))
+        known = contents_of(view, operands, self.contents, self.fold, self.opsets.get(plain_domain(node.domain), 1))
         for position, (value, tensor) in enumerate(zip(node.outputs, tensors, strict=False)):
             if tensor is None:
                 if value.name and (value.uses() or value.is_graph_output()):
@@ -268,7 +268,7 @@ class _Driver:
         if sum(t.constant.nbytes for t in operands if t is not None and t.constant) > MAX_FOLD_BYTES:
             return False
         arrays = [None if t is None or t.constant is None else t.constant.numpy() for t in operands]
-        results = self.fold(node, arrays, self.opsets.get(_domain(node), 1))
+        results = self.fold(node, arrays, self.opsets.get(plain_domain(node.domain), 1))
         if results is None:
             return False
         for value, array in zip(node.outputs, results, strict=False):
@@ -291,10 +291,6 @@ def _foldable(node: onnx_ir.Node) -> bool:
         constant = value.const_value
         return constant is None or constant.nbytes <= 4096
     return True
-
-
-def _domain(node: onnx_ir.Node) -> str:
-    return "" if node.domain == "ai.onnx" else node.domain
 
 
 def element_type(value: onnx_ir.Value) -> ElementType:

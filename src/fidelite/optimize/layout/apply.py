@@ -1,0 +1,209 @@
+"""Rebuild a graph under chosen labels: every value stored in its maker's order, TRANSPOSEs where readers differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fidelite.optimize.layout.permutation import (
+    Permutation,
+    compose,
+    identity,
+    inverse,
+    is_identity,
+    same_bytes,
+)
+from fidelite.optimize.layout.problem import Problem
+from fidelite.tflite.builder import Builder
+from fidelite.tflite.dims import Dim
+from fidelite.tflite.graph import Graph, Operator, Origin, Tensor
+
+Labels = Mapping[Operator, Permutation]
+
+
+def apply(problem: Problem, labels: Labels) -> int:
+    """Change the graph; returns the number of TRANSPOSEs and relabelled operators that changed."""
+    return _Rewrite(problem, labels).run()
+
+
+class _Rewrite:
+    def __init__(self, problem: Problem, labels: Labels) -> None:
+        self.problem = problem
+        self.graph: Graph = problem.graph
+        self.labels = labels
+        self.b = Builder(self.graph)
+        self.b.made_by = "layout"
+        self.moved: dict[tuple[Tensor, tuple[Dim, ...], Permutation], Tensor] = {}
+        self.orders = {root: problem.stored(root, labels) for root in problem.readers}
+        self.shapes: dict[Tensor, tuple[Dim, ...]] = {root: root.shape for root in problem.readers}
+
+    def run(self) -> int:
+        outputs = list(self.graph.outputs)
+        owners = {tensor: self.problem.view(tensor) for tensor in outputs}
+        removed = [t.producer for t in self.problem.views if t.producer is not None]
+        reads = {op: [(i, t) for i, t in enumerate(op.inputs) if t is not None and not t.is_constant]
+                 for op in self.graph.operators if op not in set(removed)}
+        self._move_origins()
+        for root, order in self.orders.items():
+            root.shape = tuple(root.shape[a] for a in order)
+        for operator in self.problem.rules:
+            for position, tensor in enumerate(operator.outputs):
+                if tensor not in self.orders:  # nobody reads it, but it has its shape all the same
+                    binding = self.problem.binding(operator, self.labels[operator])
+                    assert binding is not None
+                    self.shapes[tensor] = tensor.shape
+                    tensor.shape = tuple(tensor.shape[a] for a in binding.results[position])
+        for operator, operands in reads.items():
+            self._rewire(operator, operands)
+        for operator in removed:
+            self._detach(operator)
+        for tensor in outputs:
+            self._restore_output(tensor, *owners[tensor])
+        return len(removed)
+
+    def _move_origins(self) -> None:
+        """A value that was a view is now found in its root, in the root's order; names follow."""
+        for view, (root, permutation) in self.problem.views.items():
+            if root not in self.orders:
+                continue
+            if root.origin is None and view.origin is not None and not view.origin.permutation:
+                back = compose(inverse(permutation), self.orders[root])
+                root.origin = Origin(view.origin.value, () if is_identity(back) else back)
+        views = {root for root, _ in self.problem.views.values()}
+        for root, order in self.orders.items():
+            if root.origin is not None and not is_identity(order) and not (root in views and root.origin.permutation):
+                before = root.origin.permutation or identity(root.rank)
+                if root.origin.permutation == () and not self._was_moved(root):
+                    root.origin = Origin(root.origin.value, compose(before, order))
+
+    def _was_moved(self, root: Tensor) -> bool:
+        """Whether `root`'s origin was taken over from a view (then its order is in it already)."""
+        return any(r is root and v.origin is not None and root.origin is not None
+                   and v.origin.value == root.origin.value for v, (r, _) in self.problem.views.items())
+
+    def _rewire(self, operator: Operator, operands: list[tuple[int, Tensor]]) -> None:
+        """Give `operator` its operands in the orders it wants, and its parameters."""
+        inputs = list(operator.inputs)
+        rule = self.problem.rules.get(operator)
+        label = self.labels.get(operator)
+        self.b.nodes = operator.nodes
+        if rule is not None and label is not None and not is_identity(label):
+            binding = self.problem.binding(operator, label)
+            assert binding is not None
+            restored = self._with_lowered_shapes(operator)
+            changes = rule.remap(operator, label, self.b)
+            for tensor, shape in restored:
+                tensor.shape = shape
+            for position, tensor in changes.operands.items():
+                inputs[position] = tensor
+            operator.options.update(changes.options)
+            for position, tensor in operands:
+                own = binding.operands[position]
+                root, view = self.problem.view(tensor)
+                if own is None:
+                    inputs[position] = self._in_order(root, view)
+                else:
+                    moved = self._in_order(root, compose(view, own))
+                    inputs[position] = self._full_rank(moved, own, operator, label)
+        else:
+            for position, tensor in operands:
+                inputs[position] = self._in_order(*self.problem.view(tensor))
+        self.graph.set_inputs(operator, inputs)
+
+    def _with_lowered_shapes(self, operator: Operator) -> list[tuple[Tensor, tuple[Dim, ...]]]:
+        """Rules speak of lowered shapes: put them back for a moment. Returns what to put back afterwards."""
+        present: list[tuple[Tensor, tuple[Dim, ...]]] = []
+        for tensor in (*operator.inputs, *operator.outputs):
+            if tensor is not None and tensor in self.shapes:
+                present.append((tensor, tensor.shape))
+                tensor.shape = self.shapes[tensor]
+        return present
+
+    def _in_order(self, root: Tensor, want: Permutation) -> Tensor:
+        """`root` in the order `want` of its lowered axes."""
+        have = self.orders.get(root, identity(root.rank))
+        if have == want:
+            return root
+        lowered = self.shapes.get(root, root.shape)
+        target = tuple(lowered[a] for a in want)
+        key = (root, target, want)
+        if key not in self.moved:
+            if same_bytes(have, want, lowered):
+                result = self.b.reshape(root, target)
+            else:
+                result = self.b.transpose(root, compose(inverse(have), want))
+            if result is not root and root.origin is not None:
+                of_root = root.origin.permutation or identity(root.rank)
+                order = compose(of_root, compose(inverse(have), want))
+                result.origin = Origin(root.origin.value, () if is_identity(order) else order)
+            self.moved[key] = result
+        return self.moved[key]
+
+    def _full_rank(self, tensor: Tensor, own: Permutation, operator: Operator, label: Permutation) -> Tensor:
+        """A broadcast operand of lower rank, with the unit axes that `label` puts between its own."""
+        rank = len(label)
+        if tensor.rank in (0, rank) or operator.op == "RESHAPE" or operator.outputs[0].rank != rank:
+            return tensor
+        lead = rank - tensor.rank
+        dims = iter(tensor.shape)
+        shape = tuple(next(dims) if axis >= lead else 1 for axis in label)
+        while shape and shape[0] == 1 and len(shape) > tensor.rank:
+            shape = shape[1:]
+        return self.b.reshape(tensor, shape)
+
+    def _detach(self, operator: Operator) -> None:
+        self.graph.remove(operator)
+
+    def _restore_output(self, tensor: Tensor, root: Tensor, view: Permutation) -> None:
+        """A graph output keeps its tensor object, name and lowered shape, whoever makes it now."""
+        have = self.orders.get(root, identity(root.rank))
+        if tensor is root and have == view:
+            return
+        if tensor is root:
+            self._split_output(tensor, view)
+            return
+        moved = self._in_order(root, view)
+        self._take_over(moved, tensor, root)
+
+    def _split_output(self, tensor: Tensor, view: Permutation) -> None:
+        """The output was stored in another order: its maker gets a tensor of its own, a TRANSPOSE makes the output."""
+        maker = tensor.producer
+        assert maker is not None
+        inner = Tensor(self.b.fresh_name("stored"), tensor.element, tensor.shape, origin=tensor.origin,
+                       quantization=tensor.quantization)
+        self.graph.set_outputs(maker, [inner if t is tensor else t for t in maker.outputs])
+        self.graph.replace_uses(tensor, inner)
+        self.orders[inner], self.shapes[inner] = self.orders[tensor], self.shapes[tensor]
+        self._forget(tensor, inner)
+        tensor.shape = self.shapes[tensor]
+        tensor.origin = Origin(tensor.name)
+        self._take_over(self._in_order(inner, view), tensor, inner)
+
+    def _forget(self, old: Tensor, new: Tensor) -> None:
+        for key in [k for k in self.moved if k[0] is old]:
+            self.moved[new, key[1], key[2]] = self.moved.pop(key)
+
+    def _take_over(self, made: Tensor, output: Tensor, root: Tensor) -> None:
+        """Let the operator that makes `made` make `output` instead (a copy where `made` must stay itself)."""
+        maker = made.producer
+        own = made is not root and maker is not None and made not in self.graph.output_set()
+        if not own or maker is None:
+            self.b.nodes = maker.nodes if maker is not None else ()
+            if made is root and maker is not None and root not in self.graph.output_set() and root not in \
+                    self.graph.inputs:
+                self._rename(maker, root, output)
+                return
+            sizes = [d if isinstance(d, int) else -1 for d in made.shape]
+            made = self.b.one("RESHAPE", [made, self.b.int32(sizes)], made.element, made.shape)
+            maker = made.producer
+            assert maker is not None
+        self._rename(maker, made, output)
+
+    def _rename(self, maker: Operator, made: Tensor, output: Tensor) -> None:
+        output.shape = made.shape
+        output.producer = None
+        self.graph.set_outputs(maker, [output if t is made else t for t in maker.outputs])
+        self.graph.replace_uses(made, output)
+        for key in [k for k, value in self.moved.items() if value is made]:
+            self.moved[key] = output
+        if made in self.orders:
+            self.orders[output], self.shapes[output] = self.orders[made], self.shapes[made]
