@@ -49,6 +49,13 @@ def symmetric(side: list[tuple[float, float]]) -> Floats:
     return np.concatenate([right, mirror(right)])
 
 
+def _among(labels: Sequence[int]) -> NDArray[np.bool_]:
+    """A table over all labels: which of them are among those given."""
+    table = np.zeros(256, np.bool_)
+    table[list(labels)] = True
+    return table
+
+
 class Canvas:
     """A square picture in the making: colours [n, n, 3] in 0..1 and labels [n, n], n twice the final size."""
 
@@ -85,15 +92,8 @@ class Canvas:
         covered = np.asarray(image) > 0
         window = (slice(y0, y1), slice(x0, x1))
         if within is not None:
-            covered &= np.isin(self.labels[window], np.asarray(within, np.uint8))
+            covered &= _among(within)[self.labels[window]]
         return window, covered
-
-    def _ramp(self, window: tuple[slice, slice]) -> Floats:
-        """From -1 on the side away from the light to 1 on the lit side of a window: [h, w, 1]."""
-        rows, columns = window
-        y = np.linspace(-1, 1, rows.stop - rows.start, dtype=np.float32)[:, None]
-        x = np.linspace(-1, 1, columns.stop - columns.start, dtype=np.float32)[None, :]
-        return (np.clip(x * self.light[0] + y * self.light[1], -1, 1)[..., None]).astype(np.float32)
 
     def _paint(
         self,
@@ -103,17 +103,24 @@ class Canvas:
         shade: float,
         opacity: float,
     ) -> None:
+        """Lay a colour on the pixels covered, brighter towards the lit side of the shape."""
         if raster is None:
             return
-        window, covered = raster
-        target = self.rgb[window]
-        paint = colour * (1 + shade * self._ramp(window)) if shade else np.broadcast_to(colour, target.shape)
+        (rows, columns), covered = raster
+        y, x = np.nonzero(covered)
+        place = (y + rows.start, x + columns.start)
+        paint = colour
+        if shade:
+            down = np.linspace(-1, 1, covered.shape[0], dtype=np.float32)[y]
+            right = np.linspace(-1, 1, covered.shape[1], dtype=np.float32)[x]
+            ramp = np.clip(right * self.light[0] + down * self.light[1], -1, 1).astype(np.float32)
+            paint = colour * (1 + shade * ramp[:, None])
         if opacity < 1:
-            target[covered] += opacity * (paint[covered] - target[covered])
-        else:
-            target[covered] = paint[covered]
+            below = self.rgb[place]
+            paint = below + opacity * (paint - below)
+        self.rgb[place] = paint
         if label is not None:
-            self.labels[window][covered] = label
+            self.labels[place] = label
 
     def fill(
         self,
@@ -170,7 +177,7 @@ class Canvas:
         dy = ((np.arange(y0, y1, dtype=np.float32) - y) / r)[:, None]
         dx = ((np.arange(x0, x1, dtype=np.float32) - x) / r)[None, :]
         weight = np.clip(1 - dx * dx - dy * dy, 0, 1) ** 2 * opacity
-        weight = weight * np.isin(self.labels[window], np.asarray(within, np.uint8))
+        weight = weight * _among(within)[self.labels[window]]
         target = self.rgb[window]
         target += weight[..., None] * (colour - target)
 
