@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fidelite.optimize.affine import FoldAffine
 from fidelite.optimize.dead import DropDeadOperators
+from fidelite.optimize.fuse import DropNeedlessBroadcasts, FuseActivations, FuseTransposesIntoProducts
 from fidelite.optimize.layout import ChooseLayout
 from fidelite.optimize.passes import Pass
+from fidelite.optimize.share import CancelCasts, ShareEqualOperators
+from fidelite.optimize.views import ShortenViews
 
 STANDARD: Sequence[Sequence[Pass]] = (
-    (DropDeadOperators(),),
+    (DropDeadOperators(), CancelCasts(), ShareEqualOperators()),
     (ChooseLayout(), DropDeadOperators()),
+    (ShortenViews(), FuseTransposesIntoProducts(), FoldAffine(), FuseActivations(), DropNeedlessBroadcasts(),
+     ShareEqualOperators(), DropDeadOperators()),
 )
