@@ -45,9 +45,10 @@ def test_the_same_each_time_and_different_between_samples(dtype: str, shape: tup
     assert values[0] != values[1]
     if dtype != "bool" or shape not in ((), (1,)):
         assert len(set(values)) == 3
-    assert any(
-        s["x"].tobytes() != v for s, v in zip(make_inputs([port], seed=1), values, strict=True)
-    ) or shape in ((), (1,))
+    assert any(s["x"].tobytes() != v for s, v in zip(make_inputs([port], seed=1), values, strict=True)) or shape in (
+        (),
+        (1,),
+    )
 
 
 def test_pictures_are_smooth_and_of_unit_size() -> None:

@@ -73,9 +73,7 @@ def test_a_small_error_in_one_element_of_one_sample_is_a_mismatch(place: int) ->
     found = verify(network, wrong)
     assert found.verdict == "mismatch"
     assert found.outputs[0].worst == place
-    with pytest.raises(
-        Mismatch, match=r"output 'y' differs .*sample \d\): the largest error 0\.002 is"
-    ) as caught:
+    with pytest.raises(Mismatch, match=r"output 'y' differs .*sample \d\): the largest error 0\.002 is") as caught:
         found.raise_for_verdict()
     assert caught.value.details["verification"]["outputs"][0]["verdict"] == "mismatch"
 
@@ -216,9 +214,7 @@ def test_names_and_order() -> None:
     assert found.verdict == "mismatch"
     found = check(ports, [Port("x", "float32", (1, 8, 8, 3))])
     assert found.verdict == "mismatch"
-    with pytest.raises(
-        Mismatch, match=r"does not take the source's inputs: the model wants x: float32\[1, 8"
-    ):
+    with pytest.raises(Mismatch, match=r"does not take the source's inputs: the model wants x: float32\[1, 8"):
         found.raise_for_verdict()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -50,9 +51,7 @@ def test_names_come_from_the_signature_and_order_from_the_graph(worker: Worker) 
 
 def test_without_signature_the_tensors_names_serve_and_are_made_unique(worker: Worker) -> None:
     tensors = [tiny.T("x", (2,)), tiny.T("y", (2,))]
-    with LiteRtSession(
-        tiny.tflite(tensors, [tiny.Op("ABS", [0], [1])], [0], [1, 1]), worker=worker
-    ) as session:
+    with LiteRtSession(tiny.tflite(tensors, [tiny.Op("ABS", [0], [1])], [0], [1, 1]), worker=worker) as session:
         assert [p.name for p in session.outputs] == ["y", "y:1"]
 
 
@@ -174,6 +173,39 @@ def test_the_temporary_file_goes(worker: Worker, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(RuntimeCrash):
         LiteRtSession(b"no model", worker=worker)
     assert not list(tmp_path.iterdir())
+
+
+def test_forgotten_sessions_are_freed_with_the_next_request(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    session = LiteRtSession(tiny.add_model(), worker=worker)
+    del session
+    gc.collect()
+    assert sys.platform == "win32" or not list(tmp_path.iterdir())
+    with LiteRtSession(tiny.add_model(), worker=worker) as other:
+        assert other.run({"x": X})["y"].shape == (1, 4)
+
+
+def test_types_that_the_binding_cannot_show_are_refused_with_a_reason(worker: Worker) -> None:
+    kind = tiny.schema.TensorType.BFLOAT16
+    tensors = [tiny.T("x", (2,), kind), tiny.T("s", (1,), tiny.INT32, np.array([2], np.int32))]
+    model = tiny.tflite([*tensors, tiny.T("y", (2,), kind)], [tiny.Op("RESHAPE", [0, 1], [2])], [0], [2])
+    with pytest.raises(RuntimeCrash, match="bfloat16 among them"):
+        LiteRtSession(model, worker=worker)
+
+
+def test_what_a_runtime_prints_stays_out_of_the_protocol() -> None:
+    code = (
+        "import os\n"
+        "from fidelite.runtime import worker\n"
+        "source, sink = worker._streams()\n"
+        "os.write(1, b'native noise'); print('noise')\n"
+        "sink.write(source.read()); sink.flush()\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], input=b"\r\n\x1a\x00", capture_output=True, check=True)
+    assert run.stdout == b"\r\n\x1a\x00"
+    assert b"native noise" in run.stderr
 
 
 def test_importing_the_package_loads_no_runtime() -> None:

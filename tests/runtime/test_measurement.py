@@ -43,9 +43,7 @@ def test_failures_are_told(tmp_path: Path) -> None:
         measure(path, {"q": FEEDS["x"]}, kind="litert")
     with pytest.raises(UsageError):
         measure(path, FEEDS, kind="litert", runs=0)
-    with pytest.raises(
-        RuntimeCrash, match=r"ONNX Runtime refused when loading 'm\.tflite': ONNX Runtime cannot"
-    ):
+    with pytest.raises(RuntimeCrash, match=r"ONNX Runtime refused when loading 'm\.tflite': ONNX Runtime cannot"):
         measure(path, FEEDS, kind="onnx")
 
 

@@ -31,6 +31,26 @@ def test_runs_and_exposes_inner_values(kind: Any) -> None:
             session.run({"x": X.astype(np.float16)})
 
 
+def test_scalars_and_nothing_keep_their_shape() -> None:
+    for shape in ((), (0, 3), (1,)):
+        model = tiny.onnx_model(
+            [helper.make_node("Neg", ["x"], ["y"])],
+            [("x", TensorProto.FLOAT, shape)],
+            [("y", TensorProto.FLOAT, shape)],
+        )
+        with OnnxSession(model.SerializeToString()) as session:
+            assert session.run({"x": np.ones(shape, np.float32)})["y"].shape == shape
+
+
+def test_results_outlive_the_session() -> None:
+    with OnnxSession(tiny.onnx_add()) as session:
+        found = [session.run({"x": X + i})["y"] for i in range(20)]
+    with pytest.raises(RuntimeCrash, match="closed"):
+        session.run({"x": X})
+    for i, y in enumerate(found):
+        np.testing.assert_array_equal(y, np.maximum(X + np.float32(i), 0) + 1)
+
+
 def test_unoptimised_runs_give_the_same() -> None:
     with OnnxSession(tiny.onnx_add(), optimize=False) as session:
         np.testing.assert_array_equal(session.run({"x": X})["y"], np.maximum(X, 0) + 1)
@@ -64,9 +84,7 @@ def test_external_data_is_found(
         assert session.run({"x": X})["y"][0, 3] == 3 * -1 + 11 + 2 * 15
 
 
-@pytest.mark.parametrize(
-    "name", ["bfloat16", "float8_e4m3fn", "float16", "float64", "int64", "bool", "uint8"]
-)
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float16", "float64", "int64", "bool", "uint8"])
 def test_element_types(name: str) -> None:
     dtype = np.dtype(getattr(ml_dtypes, name, name))
     kind = helper.np_dtype_to_tensor_dtype(dtype)
@@ -86,6 +104,10 @@ def test_failures_quote_the_runtime_cleanly(tmp_path: Path) -> None:
         OnnxSession(tmp_path / "none.onnx")
     with pytest.raises(RuntimeCrash, match="cannot load the model: INVALID_PROTOBUF"):
         OnnxSession(b"\xff\xff")
+    with pytest.raises(RuntimeCrash, match=r"cannot load 'none\.onnx'"):
+        OnnxSession(tmp_path / "none.onnx", extra_outputs=["a"])
+    with pytest.raises(RuntimeCrash, match="cannot load the model"):
+        OnnxSession(b"\xff\xff", extra_outputs=["a"])
     path = _with_external_data(tmp_path)
     (tmp_path / "weights.data").unlink()
     with pytest.raises(RuntimeCrash, match=r"weights\.data"):

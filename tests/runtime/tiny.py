@@ -105,9 +105,7 @@ def _maps(names: dict[str, int]) -> list[Any]:
     return maps
 
 
-def add_model(
-    value: float = 1.0, *, shape: Sequence[int] = (1, 4), names: tuple[str, str] = ("x", "y")
-) -> bytes:
+def add_model(value: float = 1.0, *, shape: Sequence[int] = (1, 4), names: tuple[str, str] = ("x", "y")) -> bytes:
     """`y = relu(x) + value`; signature names may differ from the tensors' own names, t_in and t_out."""
     tensors = [
         T("t_in", shape),

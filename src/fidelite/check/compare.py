@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fidelite.errors import InternalError
 from fidelite.runtime.protocol import Array
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,38 +141,32 @@ def _as_float64(piece: Array) -> NDArray[np.float64]:
     return piece.astype(np.float64)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _measure(expected: Array, actual: Array) -> Figures | None:
     """None where no element is finite in both."""
-    count, scale, wanted, given = 0, 0.0, 0.0, 0.0
+    count, nonfinite, scale, largest = 0, 0, 0.0, 0.0
+    wanted, given, error, dot = 0.0, 0.0, 0.0, 0.0
     for e, a in blocks(expected, actual):
         both = np.isfinite(e) & np.isfinite(a)
-        e, a = e[both], a[both]
+        if not both.all():
+            nonfinite += int(np.count_nonzero(~both & ((e == a) | (np.isnan(e) & np.isnan(a)))))
+            e, a = e[both], a[both]
+        gap = a - e
         count += e.size
         scale = max(scale, float(np.max(np.abs(e), initial=0.0)))
-        wanted, given = wanted + float(e @ e), given + float(a @ a)
+        largest = max(largest, float(np.max(np.abs(gap), initial=0.0)))
+        wanted, given = wanted + _dot(e, e), given + _dot(a, a)
+        error, dot = error + _dot(gap, gap), dot + _dot(e, a)
     if not count:
         return None
-    mean = math.sqrt(wanted / count)
-    largest, relative, error, dot, nonfinite = 0.0, 0.0, 0.0, 0.0, 0
-    for e, a in blocks(expected, actual):
-        both = np.isfinite(e) & np.isfinite(a)
-        nonfinite += int(
-            np.count_nonzero((e == a) & np.isinf(e)) + np.count_nonzero(np.isnan(e) & np.isnan(a))
-        )
-        e, a = e[both], a[both]
-        gap = np.abs(a - e)
-        largest = max(largest, float(np.max(gap, initial=0.0)))
-        floor = np.maximum(np.abs(e), mean)
-        part = np.divide(gap, floor, out=np.where(gap > 0, np.inf, 0.0), where=floor > 0)
-        relative = max(relative, float(np.max(part, initial=0.0)))
-        error, dot = error + float(gap @ gap), dot + float(e @ a)
     differing = int(np.count_nonzero(expected != actual)) - _shared_nans(expected, actual)
     if differing and not is_float(expected.dtype):
         largest = max(largest, 1.0)  # int64 beyond 2^53: the difference may vanish in float64
+    mean = math.sqrt(wanted / count)
     return Figures(
         count,
         largest,
-        relative,
+        _relative(expected, actual, mean) if error else 0.0,
         math.sqrt(error / count),
         _cosine(dot, wanted, given),
         _decibels(wanted, error),
@@ -182,6 +176,22 @@ def _measure(expected: Array, actual: Array) -> Figures | None:
         differing,
         nonfinite,
     )
+
+
+def _dot(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """Without BLAS, whose threads cost more than they bring, and may add in another order each time."""
+    return float(np.einsum("i,i->", a, b))
+
+
+def _relative(expected: Array, actual: Array, mean: float) -> float:
+    """The largest error relative to the expected value, or to the mean where that is larger."""
+    if mean == 0:
+        return math.inf
+    largest = 0.0
+    for e, a in blocks(expected, actual):
+        part = np.abs(a - e) / np.maximum(np.abs(e), mean)
+        largest = max(largest, float(np.max(part, where=np.isfinite(part), initial=0.0)))
+    return largest
 
 
 def _shared_nans(expected: Array, actual: Array) -> int:
@@ -216,7 +226,8 @@ def _with_agreement(figures: Figures, agreement: float) -> Figures:
 def _cosine(dot: float, wanted: float, given: float) -> float:
     if wanted == 0 or given == 0:
         return 1.0 if wanted == given else 0.0
-    return max(-1.0, min(1.0, dot / (math.sqrt(wanted) * math.sqrt(given))))
+    cosine = dot / (math.sqrt(wanted) * math.sqrt(given))
+    return max(-1.0, min(1.0, cosine)) if math.isfinite(cosine) else math.nan
 
 
 def _decibels(wanted: float, error: float) -> float:

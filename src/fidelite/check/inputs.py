@@ -232,21 +232,18 @@ def _octaves(rng: np.random.Generator, planes: tuple[int, int], spatial: tuple[i
         points = [min(2**octave, size) for size in spatial]
         coarse = rng.standard_normal((*planes, *points))
         for axis, (size, grid) in enumerate(zip(spatial, points, strict=True), start=2):
-            coarse = np.moveaxis(np.tensordot(coarse, _blend(size, grid), axes=(axis, 1)), -1, axis)
+            coarse = _stretch(coarse, axis, size, grid)
         total += coarse * 0.65 ** (octave - 1)
     return total
 
 
-def _blend(size: int, grid: int) -> Floats:
-    """Weights [size, grid] that interpolate `grid` points to `size` with eased steps."""
-    matrix = np.zeros((size, grid))
-    if grid == 0:
-        return matrix
+def _stretch(coarse: Floats, axis: int, size: int, grid: int) -> Floats:
+    """An axis of `grid` points interpolated to `size` with eased steps."""
+    if size == grid:
+        return coarse
     place = np.linspace(0, grid - 1, size)
     left = np.minimum(place.astype(np.int64), max(grid - 2, 0))
     share = place - left
-    share = share * share * (3 - 2 * share)
-    rows = np.arange(size)
-    matrix[rows, left] += 1 - share
-    matrix[rows, np.minimum(left + 1, grid - 1)] += share
-    return matrix
+    share = (share * share * (3 - 2 * share)).reshape(-1, *(1 for _ in range(coarse.ndim - axis - 1)))
+    right = np.minimum(left + 1, grid - 1)
+    return coarse.take(left, axis) * (1 - share) + coarse.take(right, axis) * share

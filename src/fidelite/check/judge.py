@@ -99,9 +99,7 @@ def _decide(
     return "proven", "agrees"
 
 
-def _closeness(
-    figures: Figures, ties: Sequence[Ties], tolerance: Tolerance, floats: bool
-) -> tuple[Bound, ...]:
+def _closeness(figures: Figures, ties: Sequence[Ties], tolerance: Tolerance, floats: bool) -> tuple[Bound, ...]:
     """Bounds that a right result keeps."""
     if ties:
         return _tie_bounds(ties, tolerance)

@@ -71,8 +71,7 @@ def _index_gaps(
     squeezed = expected.ndim == values.ndim - 1
     size = values.shape[axis]
     wanted, given = (
-        np.expand_dims(a, axis) if squeezed else a
-        for a in (expected.astype(np.int64), actual.astype(np.int64))
+        np.expand_dims(a, axis) if squeezed else a for a in (expected.astype(np.int64), actual.astype(np.int64))
     )
     lost = (given < -size) | (given >= size) | (wanted < -size) | (wanted >= size)
     wanted, given = (np.where(lost, 0, a) % max(size, 1) for a in (wanted, given))

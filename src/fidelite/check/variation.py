@@ -36,11 +36,14 @@ def measure_variation(samples: Sequence[Array]) -> Variation:
     variance, peak, varying, count = 0.0, 0.0, 0, 0
     for pieces in blocks(*samples):
         stack = np.stack(pieces)
-        stack = stack[:, np.all(np.isfinite(stack), axis=0)]
+        finite = np.isfinite(stack)
+        if not finite.all():
+            stack = stack[:, finite.all(axis=0)]
         if not stack.size:
             continue
         ranges = stack.max(axis=0) - stack.min(axis=0)
-        variance += float(stack.var(axis=0).sum())
+        deviations = stack - stack.mean(axis=0)
+        variance += float(np.einsum("ij,ij->", deviations, deviations)) / len(stack)
         peak = max(peak, float(ranges.max()))
         varying += int(np.count_nonzero(ranges))
         count += stack.shape[1]

@@ -24,7 +24,12 @@ class LiteRtHost:
         self._model: Any = self._interpreter(experimental_preserve_all_tensors=preserve)
         self._model.allocate_tensors()
         self._preserve = preserve
-        inputs, outputs = self._model.get_input_details(), self._model.get_output_details()
+        try:
+            inputs, outputs = self._model.get_input_details(), self._model.get_output_details()
+        except ValueError as error:
+            raise ValueError(
+                f"{error} (its Python binding cannot show inputs and outputs of some types, bfloat16 among them)"
+            ) from error
         names: tuple[dict[int, list[str]], ...] = self._signature_names()
         self._inputs = dict(zip(_named(inputs, names[0]), inputs, strict=True))
         self._outputs = dict(zip(_named(outputs, names[1]), outputs, strict=True))
@@ -84,9 +89,7 @@ class LiteRtHost:
         if what == "delegated":
             return {"ok": True, "ops": self._delegated()}, []
         if what == "details":
-            found = [
-                _port(d["name"], d) | {"index": int(d["index"])} for d in self._model.get_tensor_details()
-            ]
+            found = [_port(d["name"], d) | {"index": int(d["index"])} for d in self._model.get_tensor_details()]
             return {"ok": True, "tensors": found}, []
         if not self._preserve:
             raise ValueError("inner tensors are only kept with preserve_all")

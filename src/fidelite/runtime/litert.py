@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -116,9 +117,7 @@ class LiteRtSession:
     def details(self) -> tuple[TensorInfo, ...]:
         """All tensors of the main graph, those that LiteRT added for itself too."""
         answer, _ = self._ask({"do": "details"}, (), f"listing the tensors of {self._label}")
-        return tuple(
-            TensorInfo(t["index"], t["name"], t["dtype"], tuple(t["shape"])) for t in answer["tensors"]
-        )
+        return tuple(TensorInfo(t["index"], t["name"], t["dtype"], tuple(t["shape"])) for t in answer["tensors"])
 
     def delegated(self) -> Delegation:
         """What XNNPACK took. Found by loading the model again with one delegate per operator."""
@@ -128,9 +127,7 @@ class LiteRtSession:
         per_op = {name: (taken[name], every[name]) for name in sorted(every)}
         return Delegation(sum(taken.values()), len(ops), per_op, ops)
 
-    def _ask(
-        self, header: dict[str, Any], arrays: Sequence[Array], doing: str
-    ) -> tuple[dict[str, Any], list[Array]]:
+    def _ask(self, header: dict[str, Any], arrays: Sequence[Array], doing: str) -> tuple[dict[str, Any], list[Array]]:
         header["handle"] = self._handle
         return self._worker.request(header, arrays, doing=doing, generation=self._generation)
 
@@ -139,8 +136,8 @@ class LiteRtSession:
         handle, self._handle = self._handle, None
         if self._own:
             self._worker.close()
-        elif handle is not None and self._generation == self._worker.generation:
-            self._worker.request({"do": "unload", "handle": handle}, doing=f"closing {self._label}")
+        elif handle is not None:
+            self._worker.release(handle, self._generation)
         temporary, self._temporary = self._temporary, None
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -154,8 +151,13 @@ class LiteRtSession:
         self.close()
 
     def __del__(self) -> None:
-        if getattr(self, "_temporary", None) is not None or getattr(self, "_handle", None) is not None:
-            self.close()
+        if getattr(self, "_handle", None) is not None:
+            self._worker.forget(self._handle or 0, self._generation)
+        if getattr(self, "_temporary", None) is not None and not sys.is_finalizing():
+            try:
+                Path(str(self._temporary)).unlink(missing_ok=True)
+            except OSError:  # Windows keeps a file that is still mapped
+                pass
 
 
 def _temporary(model: bytes) -> Path:

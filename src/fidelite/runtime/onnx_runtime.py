@@ -58,15 +58,15 @@ class OnnxSession:
         self._label = f"'{model.name}'" if isinstance(model, Path) else "the model"
         if isinstance(model, Path):
             folder = folder or model.absolute().parent
-        content = _with_outputs(model, extra_outputs) if extra_outputs else model
         options = self._options(threads, optimize)
-        if isinstance(content, bytes) and folder is not None:
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", os.fspath(folder.absolute())
-            )
-        source = content if isinstance(content, bytes) else os.fspath(content)
         self._session: Any = None
         try:
+            content = _with_outputs(model, extra_outputs) if extra_outputs else model
+            if isinstance(content, bytes) and folder is not None:
+                options.add_session_config_entry(
+                    "session.model_external_initializers_file_folder_path", os.fspath(folder.absolute())
+                )
+            source = content if isinstance(content, bytes) else os.fspath(content)
             self._session = self._ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         except self._failures() as error:
             raise _crash(f"cannot load {self._label}", error) from error
@@ -82,10 +82,12 @@ class OnnxSession:
         return options
 
     def _failures(self) -> tuple[type[Exception], ...]:
-        """ONNX Runtime's own exceptions, which have no common base, and those of its binding."""
+        """ONNX Runtime's own exceptions, which have no common base, and those of its binding and of onnx."""
         state = importlib.import_module("onnxruntime.capi.onnxruntime_pybind11_state")
         own = [v for v in vars(state).values() if isinstance(v, type) and issubclass(v, Exception)]
-        return (*own, RuntimeError, ValueError, TypeError, MemoryError)
+        from google.protobuf.message import Error
+
+        return (*own, Error, OSError, RuntimeError, ValueError, TypeError, MemoryError)
 
     @property
     def inputs(self) -> tuple[Port, ...]:
@@ -126,9 +128,7 @@ class OnnxSession:
         from onnx import helper
 
         bits = np.dtype(f"uint{8 * array.dtype.itemsize}")
-        return make.ortvalue_from_numpy_with_onnx_type(
-            array.view(bits), helper.np_dtype_to_tensor_dtype(array.dtype)
-        )
+        return make.ortvalue_from_numpy_with_onnx_type(array.view(bits), helper.np_dtype_to_tensor_dtype(array.dtype))
 
     def _array(self, name: str, value: Any) -> Array:
         kind: str = value.data_type()
@@ -189,6 +189,4 @@ def _crash(what: str, error: Exception) -> RuntimeCrash:
     text = re.sub(r"\[ONNXRuntimeError\] : \d+ : (\w+) : ", r"\1: ", str(error))
     text = re.sub(r"\S*onnxruntime_src\S*", "", text)
     text = " ".join(text.split())
-    return RuntimeCrash(
-        f"ONNX Runtime {what}: {text[:1000]}", details={"runtime": "ONNX Runtime", "how": "refused"}
-    )
+    return RuntimeCrash(f"ONNX Runtime {what}: {text[:1000]}", details={"runtime": "ONNX Runtime", "how": "refused"})

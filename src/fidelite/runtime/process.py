@@ -45,6 +45,7 @@ class Worker:
         self._errors: collections.deque[str] = collections.deque(maxlen=_STDERR_LINES)
         self._drain: threading.Thread | None = None
         self._lock = threading.Lock()
+        self._dropped: collections.deque[tuple[int, int]] = collections.deque()
 
     def request(
         self,
@@ -62,6 +63,7 @@ class Worker:
             if generation is not None and (self._process is None or generation != self.generation):
                 raise self._crash("gone", f"had ended before it came to {doing}.")
             process = self._process or self._start()
+            header = header | {"drop": self._pending()}
             answer, results = self._exchange(process, header, arrays, doing)
         if not answer["ok"]:
             if answer["kind"] == "missing":
@@ -72,6 +74,22 @@ class Worker:
                 )
             raise self._crash("refused", f"refused when {doing}: {_clean(answer['error'])}")
         return answer, results
+
+    def release(self, handle: int, generation: int) -> None:
+        """Free a model now, if its process still lives."""
+        try:
+            request = {"do": "unload", "handle": handle}
+            self.request(request, doing="closing a model", generation=generation)
+        except RuntimeCrash:
+            pass  # what it gave has been delivered; the next request starts anew
+
+    def forget(self, handle: int, generation: int) -> None:
+        """Free a model with the next request. Waits for nothing, so that `__del__` may call it."""
+        self._dropped.append((handle, generation))
+
+    def _pending(self) -> list[int]:
+        dropped = [self._dropped.popleft() for _ in range(len(self._dropped))]
+        return [handle for handle, generation in dropped if generation == self.generation]
 
     def _exchange(
         self, process: subprocess.Popen[bytes], header: dict[str, Any], arrays: Sequence[Array], doing: str
@@ -122,9 +140,7 @@ class Worker:
                 creationflags=hidden,
             )
         except OSError as error:
-            raise self._crash(
-                "start", f"needs a process of its own, which cannot be started: {error}"
-            ) from error
+            raise self._crash("start", f"needs a process of its own, which cannot be started: {error}") from error
         self._process, self.generation = process, self.generation + 1
         self._errors = collections.deque(maxlen=_STDERR_LINES)
         self._drain = threading.Thread(target=_collect, args=(process, self._errors), daemon=True)
@@ -144,9 +160,7 @@ class Worker:
         return self._crash(how, reason, exit_code=process.returncode, stderr=said)
 
     def _crash(self, how: str, reason: str, **details: Any) -> RuntimeCrash:
-        return RuntimeCrash(
-            f"{self.runtime} {reason}", details={"runtime": self.runtime, "how": how} | details
-        )
+        return RuntimeCrash(f"{self.runtime} {reason}", details={"runtime": self.runtime, "how": how} | details)
 
     def _end(self, grace: float = 0.0) -> None:
         process, self._process = self._process, None
@@ -182,8 +196,7 @@ class Worker:
         self.close()
 
     def __del__(self) -> None:
-        process = getattr(self, "_process", None)
-        if process is not None:
+        if getattr(self, "_process", None) is not None and not sys.is_finalizing():
             self._end()
 
 

@@ -46,6 +46,8 @@ def main() -> None:
     hosts: dict[int, Any] = {}
     while (frame := read_frame(source)) is not None:
         header, arrays = frame
+        for handle in header["drop"]:
+            hosts.pop(handle, None)
         try:
             answer, results = _serve(hosts, header, arrays)
         except ImportError as error:
