@@ -168,6 +168,11 @@ MAX_RANK: dict[str, int] = {
     "LOCAL_RESPONSE_NORMALIZATION": 4, "RESHAPE": 8, "TRANSPOSE": 8, "SLICE": 8, "STRIDED_SLICE": 8,
 }
 DEFAULT_MAX_RANK = 6
+_UNARY = ("ABS NEG SIGN CEIL FLOOR ROUND EXP SIN COS SQUARE RELU RELU6 RELU_N1_TO_1 RELU_0_TO_1 ELU HARD_SWISH LOG SQRT "
+          "RSQRT LOGISTIC TANH GELU LEAKY_RELU LOGICAL_NOT CAST BITCAST ZEROS_LIKE ATAN2 LOG_SOFTMAX ARG_MAX ARG_MIN")
+_BROADCASTING = ("ADD SUB MUL DIV MAXIMUM MINIMUM POW FLOOR_DIV FLOOR_MOD SQUARED_DIFFERENCE EQUAL NOT_EQUAL GREATER "
+                 "GREATER_EQUAL LESS LESS_EQUAL SELECT_V2 BROADCAST_TO")
+MAX_RANK.update({op: 10 for op in _UNARY.split()} | {op: 8 for op in _BROADCASTING.split()})
 
 # The next wider type in which integer and half-precision arithmetic is exact (results are cast back, which wraps
 # for integers as ONNX does). float64 has none: it is narrowed, which the report says.

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from fidelite.errors import UnsupportedType
 from fidelite.tflite.builder.core import BuilderCore
+from fidelite.tflite.constant import Apply
+from fidelite.tflite.dims import Dim, Shape, product
 from fidelite.tflite.graph import Tensor
+from fidelite.tflite.kernels import kernel_types, max_rank
 from fidelite.tflite.types import ElementType
+
+_SIGN = np.iinfo(np.int64).min
 
 
 class ElementwiseBuilder(BuilderCore):
@@ -20,20 +28,70 @@ class ElementwiseBuilder(BuilderCore):
         return self.cast(result, x.element)
 
     def binary(self, op: str, a: Tensor, b: Tensor, **options: Any) -> Tensor:
-        """`op` on pairs of elements of one type, broadcast."""
+        """`op` on pairs of elements of one type, broadcast. uint64 sums and products are those of int64, as bits."""
         element = self._common(op, a, b)
+        if element is ElementType.UINT64 and op in ("ADD", "SUB", "MUL"):
+            signed = ElementType.INT64
+            return self.bitcast(self.binary(op, self.bitcast(a, signed), self.bitcast(b, signed), **options), element)
+        if element is ElementType.UINT64 and op in ("MAXIMUM", "MINIMUM"):
+            best = self.binary(op, self._ordered_as_signed(a), self._ordered_as_signed(b))
+            return self.bitcast(self.binary("ADD", best, self.scalar(_SIGN, best)), element)
         wide = self.compute_type(op, element)
-        shape = self.broadcast(a.shape, b.shape)
-        self.check_rank(op, len(shape))
-        result = self.one(op, [self.cast(a, wide), self.cast(b, wide)], wide, shape, **options)
+        result = self._broadcasting(op, [self.cast(a, wide), self.cast(b, wide)], wide, **options)
         return self.cast(result, element)
 
     def compare(self, op: str, a: Tensor, b: Tensor) -> Tensor:
-        """A comparison: bool, broadcast."""
-        wide = self.compute_type(op, self._common(op, a, b))
-        shape = self.broadcast(a.shape, b.shape)
-        self.check_rank(op, len(shape))
-        return self.one(op, [self.cast(a, wide), self.cast(b, wide)], ElementType.BOOL, shape)
+        """A comparison: bool, broadcast. float64 is compared in float32."""
+        element = self._common(op, a, b)
+        if element is ElementType.UINT64:
+            a, b = self._ordered_as_signed(a), self._ordered_as_signed(b)
+            element = ElementType.INT64
+        wide = self.compute_type(op, element)
+        return self._broadcasting(op, [self.cast(a, wide), self.cast(b, wide)], ElementType.BOOL)
+
+    def _ordered_as_signed(self, x: Tensor) -> Tensor:
+        """uint64 as int64 in the same order: the sign bit flipped."""
+        signed = self.bitcast(x, ElementType.INT64)
+        return self.binary("ADD", signed, self.scalar(_SIGN, signed))
+
+    def _broadcasting(self, op: str, operands: Sequence[Tensor], element: ElementType, **options: Any) -> Tensor:
+        """`op` on operands of broadcast shapes. Axes that broadcast alike are merged where the kernel's rank is too
+        small for them."""
+        shape = self.broadcast(*(x.shape for x in operands))
+        if len(shape) <= max_rank(op) or len({x.shape for x in operands}) == 1:
+            return self.emit_checked(op, operands, element, shape, **options)
+        merged, shapes = merge_axes(shape, [x.shape for x in operands])
+        self.check_rank(op, len(merged))
+        pieces = [self._as_shape(x, s) for x, s in zip(operands, shapes, strict=True)]
+        return self._as_shape(self.emit_checked(op, pieces, element, merged, **options), shape)
+
+    def emit_checked(self, op: str, operands: Sequence[Tensor], element: ElementType, shape: Shape,
+                     **options: Any) -> Tensor:
+        """As `one`, without its limit on the rank of the first operand."""
+        types = kernel_types(op)
+        typed = operands[-1]
+        if types is not None and typed.element not in types:
+            raise UnsupportedType(f"LiteRT's {op} does not compute in {typed.element.name}",
+                                  remedy=f"types it takes: {', '.join(sorted(t.name for t in types))}",
+                                  details={"op": op, "type": typed.element.name})
+        return self.emit(op, operands, [(element, shape)], options)[0]
+
+    def _as_shape(self, x: Tensor, shape: Shape) -> Tensor:
+        """RESHAPE, also of constants (`reshape` of the next mixin, which this one cannot see)."""
+        if x.shape == shape:
+            return x
+        if x.constant is not None:
+            return self.constant(x.constant.reshape([self.static_dim(d, "a constant's shape") for d in shape]))
+        return self.emit("RESHAPE", [x, self.shape_operand(shape)], [(x.element, shape)])[0]
+
+    def bitcast(self, x: Tensor, element: ElementType) -> Tensor:
+        """The same bits as another element type of the same size."""
+        if x.element is element:
+            return x
+        if x.constant is not None:
+            dtype = element.dtype
+            return self.constant(x.constant.then(Apply(("bitcast", element), lambda a: a.view(dtype), element)))
+        return self.one("BITCAST", [x], element, x.shape)
 
     def _common(self, op: str, a: Tensor, b: Tensor) -> ElementType:
         if a.element is not b.element:
@@ -76,9 +134,11 @@ class ElementwiseBuilder(BuilderCore):
     def select(self, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
         """`a` where `condition` holds, else `b`; all three broadcast."""
         element = self._common("SELECT_V2", a, b)
-        shape = self.broadcast(condition.shape, a.shape, b.shape)
-        self.check_rank("SELECT_V2", len(shape))
-        return self.one("SELECT_V2", [condition, a, b], element, shape)
+        return self._broadcasting("SELECT_V2", [condition, a, b], element)
+
+    def logical(self, op: str, a: Tensor, b: Tensor) -> Tensor:
+        """LOGICAL_AND or LOGICAL_OR of booleans, broadcast."""
+        return self._broadcasting(op, [a, b], ElementType.BOOL)
 
     def logical_not(self, x: Tensor) -> Tensor:
         return self.one("LOGICAL_NOT", [x], ElementType.BOOL, x.shape)
@@ -94,3 +154,22 @@ class ElementwiseBuilder(BuilderCore):
         if scale != 1.0:
             x = self.mul(x, self.scalar(scale, x))
         return self.add(x, self.scalar(shift, x)) if shift != 0.0 else x
+
+
+def merge_axes(shape: Shape, operands: Sequence[Shape]) -> tuple[Shape, list[Shape]]:
+    """The broadcast `shape` and its operands' shapes with fewer axes: unit axes of the result are dropped, and
+    neighbours merged along which the same operands broadcast."""
+    padded = [(1,) * (len(shape) - len(s)) + tuple(s) for s in operands]
+    kept = [i for i, dim in enumerate(shape) if dim != 1]
+    groups: list[list[int]] = []
+    patterns = {i: tuple(s[i] == 1 for s in padded) for i in kept}
+    for axis in kept:
+        if groups and patterns[groups[-1][-1]] == patterns[axis]:
+            groups[-1].append(axis)
+        else:
+            groups.append([axis])
+
+    def joined(dims: Sequence[Dim]) -> Shape:
+        return tuple(product(dims[i] for i in group) for group in groups)
+
+    return joined(shape), [joined(s) for s in padded]
