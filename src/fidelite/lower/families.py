@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
-FAMILIES = ("activation", "arithmetic", "convolution", "filling", "pooling", "views")
+FAMILIES = (
+    "activation", "arithmetic", "bitwise", "cast", "convolution", "filling", "logic", "matmul", "pooling",
+    "softmax", "trigonometry", "views",
+)
 
 
 def load() -> None:

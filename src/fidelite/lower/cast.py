@@ -1,0 +1,63 @@
+"""Cast: between all element types that LiteRT carries. float8, 4-bit and string types are refused."""
+
+from __future__ import annotations
+
+import onnx_ir
+
+from fidelite.lower import integers
+from fidelite.lower.driver import onnx_element_type
+from fidelite.lower.node import Node
+from fidelite.lower.registry import lowers
+from fidelite.tflite.builder import Builder
+from fidelite.tflite.graph import Tensor
+from fidelite.tflite.types import ElementType
+
+_F32, _I64, _U64 = ElementType.FLOAT32, ElementType.INT64, ElementType.UINT64
+_TWO_63 = 2.0**63
+
+
+@lowers("Cast", since=6, partial="float8, 4-bit integers and strings")
+def cast(node: Node, b: Builder) -> Tensor:
+    """Floats lose their fraction, integers wrap, booleans are what is not zero."""
+    return converted(b, node.input(0), onnx_element_type(onnx_ir.DataType(node.int_("to"))))
+
+
+@lowers("CastLike", partial="float8, 4-bit integers and strings")
+def cast_like(node: Node, b: Builder) -> Tensor:
+    return converted(b, node.input(0), node.input(1).element)
+
+
+def converted(b: Builder, x: Tensor, element: ElementType) -> Tensor:
+    """CAST, which has no uint64: that goes through int64's bits, and floats beyond 2^63 in two parts."""
+    if x.element is element:
+        return x
+    if x.element is _U64:
+        return _from_uint64(b, x, element)
+    if element is _U64:
+        return _to_uint64(b, x)
+    return b.cast(x, element)
+
+
+def _from_uint64(b: Builder, x: Tensor, element: ElementType) -> Tensor:
+    signed = b.bitcast(x, _I64)
+    if not element.is_float:
+        return b.cast(signed, element)
+    # Beyond 2^63: half of it, its lowest bit kept so that the rounding is the same, doubled.
+    half = b.bitcast(integers.shift_right(b, x, b.scalar(1, x)), _I64)
+    lowest = b.binary("FLOOR_MOD", signed, b.scalar(2, _I64))
+    sticky = b.maximum(half, b.add(b.sub(half, b.binary("FLOOR_MOD", half, b.scalar(2, _I64))), lowest))
+    wide = _F32 if element.bits < 32 else element
+    large = b.cast(sticky, wide)
+    large = b.one("STABLEHLO_ADD", [large, large], wide, x.shape)
+    negative = b.compare("LESS", signed, b.scalar(0, _I64))
+    return b.cast(b.select(negative, large, b.cast(signed, wide)), element)
+
+
+def _to_uint64(b: Builder, x: Tensor) -> Tensor:
+    if not x.element.is_float:
+        return b.bitcast(b.cast(x, _I64), _U64)
+    y = b.float32(x)
+    limit = b.scalar(_TWO_63, y)
+    top = b.bitcast(b.scalar(1 << 63, _U64), _I64)
+    large = b.add(b.cast(b.sub(y, limit), _I64), top)
+    return b.bitcast(b.select(b.compare("LESS", y, limit), b.cast(y, _I64), large), _U64)
