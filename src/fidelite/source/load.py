@@ -7,7 +7,7 @@ tensors refer to the bytes of mapped files, of the `.onnx` file itself where the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -190,7 +190,7 @@ def _examine_proto(
     structure = check_structure(proto)
     extents, problems = stated_extents(proto)
     inside = [e for e in extents if path is not None and e.location == path.name]
-    problems += inside_problems(inside)
+    problems += inside_problems(inside, path.stat().st_size if path is not None else 0)
     outside = [e for e in extents if not (path is not None and e.location == path.name)]
     found = external.examine_external(outside, folder, weights=weights, model=path)
     problems = [*structure.problems, *problems, *found.problems]
@@ -279,8 +279,6 @@ def _missing_errors(
 ) -> list[FideliteError]:
     if not missing:
         return []
-    import onnx_ir as ir
-
     from fidelite.source.sizes import expected_sizes, weight_tensors
 
     if model is not None:
@@ -288,7 +286,7 @@ def _missing_errors(
         nodes = sum(1 for _ in model.graph)
     else:
         assert proto is not None
-        tensors = [ir.from_proto(t) for t in proto_tensors(proto.graph)]
+        tensors = list(_readable(proto))
         nodes = len(proto.graph.node)
     sizes = expected_sizes(tensors, nodes)
     graph_bytes = path.stat().st_size if path is not None else 0
@@ -297,6 +295,17 @@ def _missing_errors(
         external.missing_error(m, model=path, total=total, graph_bytes=graph_bytes, sizes=sizes)
         for m in missing
     ]
+
+
+def _readable(proto: onnx.ModelProto) -> Iterator[ir.TensorProtocol]:
+    """The tensors whose messages can be read, of a model that is broken."""
+    import onnx_ir as ir
+
+    for tensor in proto_tensors(proto.graph, proto.functions):
+        try:
+            yield ir.from_proto(tensor)
+        except (ir.serde.SerdeError, ValueError):
+            continue
 
 
 def _root_cause(error: BaseException) -> str:

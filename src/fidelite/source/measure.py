@@ -31,12 +31,8 @@ def infer_shapes(model: ir.Model) -> dict[str, Dims]:
     Weights are not read: initializers above 1 KB and those in other files take part by shape only.
     """
     declared = _declared(model)
-    complete = all(
-        _whole(declared.get(o.name or ""))
-        for node in model.graph
-        for o in node.outputs
-        if o.name and o.uses()
-    )
+    made = (o for node in model.graph for o in node.outputs if o.name and (o.uses() or o.is_graph_output()))
+    complete = all(_whole(declared.get(value.name or "")) for value in made)
     if complete:
         return declared
     return {
@@ -109,12 +105,17 @@ class _Unknown(Exception):
 
 
 def _shape(value: ir.Value | None, shapes: Shapes) -> Dims:
-    return shapes.get(value.name or "", ()) if value is not None else ()
+    if value is None:
+        return ()
+    shape = shapes.get(value.name or "")
+    if shape is None:
+        raise _Unknown
+    return shape
 
 
 def _product(dims: Dims) -> int:
     known = [d for d in dims if d is not None]
-    if len(known) != len(dims) or not dims:
+    if len(known) != len(dims):
         raise _Unknown
     return prod(known)
 
@@ -136,7 +137,7 @@ def _gemm(node: ir.Node, inputs: list[Dims], output: Dims) -> int:
 
 
 def _matmul(_node: ir.Node, inputs: list[Dims], output: Dims) -> int:
-    return (_product(output) if output else 1) * _product(inputs[0][-1:])
+    return _product(output) * _product(inputs[0][-1:])
 
 
 def _recurrent(_node: ir.Node, inputs: list[Dims], _output: Dims) -> int:

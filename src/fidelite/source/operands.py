@@ -274,6 +274,6 @@ class _Walk:
     def shape(self, value: ir.Value | None) -> Dims | None:
         if value is None:
             return None
-        if value.const_value is not None and not value.is_graph_input():
+        if value.const_value is not None:
             return known_shape(value.const_value.shape)
         return self.facts.get(value)

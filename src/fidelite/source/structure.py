@@ -241,7 +241,7 @@ class _Scope:
 
 
 def check_ir(model: ir.Model) -> list[FideliteError]:
-    """The same for a model in memory, whose references may be right where its names are not, and the reverse."""
+    """The same for a model in memory, whose references may be right where its names are wrong."""
     problems: list[FideliteError] = []
     if not model.graph.outputs:
         problems.append(

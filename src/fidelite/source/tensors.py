@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,71 +16,102 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+_AGAIN = "export the model again"
+
+
 def stated_extents(proto: onnx.ModelProto) -> tuple[list[Extent], list[FideliteError]]:
-    """Where the model says that its external tensors lie, and the entries that say nothing sensible."""
+    """Where the model says that its external tensors lie, and what is wrong with its tensors' own messages.
+
+    Finds: an entry that is not understood (F314), an unknown element type or a negative dimension (F339), data
+    inside the message that are not as many as the shape needs (F342).
+    """
     import onnx
     import onnx_ir as ir
 
     extents: list[Extent] = []
     problems: list[FideliteError] = []
     for tensor in proto_tensors(proto.graph, proto.functions):
-        try:
-            dtype = ir.DataType(tensor.data_type)
-        except ValueError:
-            dtype = ir.DataType.UNDEFINED
-        count = 1
-        for dim in tensor.dims:
-            count *= dim
+        dtype = _dtype(tensor)
         if dtype == ir.DataType.UNDEFINED or any(d < 0 for d in tensor.dims):
-            what = (
-                f"the shape {list(tensor.dims)}"
-                if dtype != ir.DataType.UNDEFINED
-                else (f"the element type {tensor.data_type}, which onnx does not know")
-            )
-            problems.append(
-                InvalidModel(
-                    f"the tensor '{tensor.name}' has {what}",
-                    code="F339",
-                    remedy="export the model again",
-                    details={"tensor": tensor.name, "data_type": tensor.data_type, "dims": list(tensor.dims)},
-                )
-            )
-            continue
-        if tensor.data_location != onnx.TensorProto.EXTERNAL:
-            continue
-        entry = {e.key: e.value for e in tensor.external_data}
-        offset, length = entry.get("offset", "0"), entry.get("length")
-        if dtype == ir.DataType.STRING or not offset.isdecimal() or not (length or "0").isdecimal():
-            problems.append(
-                LoadError(
-                    f"where the tensor '{tensor.name}' lies is not understood: {entry}",
-                    code="F314",
-                    remedy="export the model again",
-                    details={"tensor": tensor.name, "external_data": entry},
-                )
-            )
-            continue
-        needed = (count * dtype.bitwidth + 7) // 8
-        extents.append(
-            Extent(
-                tensor.name, entry.get("location", ""), int(offset), int(length) if length else None, needed
-            )
-        )
+            problems.append(_undefined(tensor))
+        elif tensor.data_location == onnx.TensorProto.EXTERNAL:
+            try:
+                extents.append(_extent(tensor, dtype))
+            except LoadError as error:
+                problems.append(error)
+        elif (wrong := _wrong_count(tensor, dtype)) is not None:
+            problems.append(_contradicted(tensor.name, *wrong))
     return extents, problems
 
 
-def inside_problems(extents: Iterable[Extent]) -> list[FideliteError]:
-    """F342: a tensor in the model's own file whose bytes are not as many as its shape needs."""
-    return [
-        ContradictoryModel(
-            f"the tensor '{e.name}' holds {e.length:,} bytes where its shape needs {e.needed:,}",
-            code="F342",
-            remedy="export the model again",
-            details={"tensor": e.name, "bytes": e.length, "needed": e.needed},
+def _dtype(tensor: onnx.TensorProto) -> ir.DataType:
+    import onnx_ir as ir
+
+    try:
+        return ir.DataType(tensor.data_type)
+    except ValueError:
+        return ir.DataType.UNDEFINED
+
+
+def _undefined(tensor: onnx.TensorProto) -> InvalidModel:
+    negative = any(d < 0 for d in tensor.dims)
+    type_ = f"the element type {tensor.data_type}, which onnx does not know"
+    return InvalidModel(
+        f"the tensor '{tensor.name}' has {f'the shape {list(tensor.dims)}' if negative else type_}",
+        code="F339",
+        remedy=_AGAIN,
+        details={"tensor": tensor.name, "data_type": tensor.data_type, "dims": list(tensor.dims)},
+    )
+
+
+def _extent(tensor: onnx.TensorProto, dtype: ir.DataType) -> Extent:
+    import onnx_ir as ir
+
+    entry = {e.key: e.value for e in tensor.external_data}
+    offset, length = entry.get("offset", "0"), entry.get("length")
+    if dtype == ir.DataType.STRING or not offset.isdecimal() or not (length or "0").isdecimal():
+        raise LoadError(
+            f"where the tensor '{tensor.name}' lies is not understood: {entry}",
+            code="F314",
+            remedy=_AGAIN,
+            details={"tensor": tensor.name, "external_data": entry},
         )
-        for e in extents
-        if e.length is not None and e.length != e.needed
-    ]
+    needed = (prod(tensor.dims) * dtype.bitwidth + 7) // 8
+    location = entry.get("location", "")
+    return Extent(tensor.name, location, int(offset), int(length) if length else None, needed)
+
+
+def _wrong_count(tensor: onnx.TensorProto, dtype: ir.DataType) -> tuple[int, int, str] | None:
+    """What a tensor holds inside its message, what its shape needs, and of what; None where they agree."""
+    count = prod(tensor.dims)
+    if tensor.HasField("raw_data"):
+        found, needed = len(tensor.raw_data), (count * dtype.bitwidth + 7) // 8
+        return (found, needed, "bytes") if found != needed else None
+    if dtype.bitwidth < 8 or dtype.name.startswith("COMPLEX"):  # several numbers share or make one entry
+        return None
+    held = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
+    found = sum(map(len, held)) + len(tensor.string_data)
+    return (found, count, "values") if found != count else None
+
+
+def _contradicted(name: str, found: int, needed: int, of_what: str) -> ContradictoryModel:
+    return ContradictoryModel(
+        f"the tensor '{name}' holds {found:,} {of_what} where its shape needs {needed:,}",
+        code="F342",
+        remedy=_AGAIN,
+        details={"tensor": name, "found": found, "needed": needed, "of": of_what},
+    )
+
+
+def inside_problems(extents: Iterable[Extent], file_size: int) -> list[FideliteError]:
+    """F342: a tensor in the model's own file whose bytes are not as many as its shape needs, or not there."""
+    problems: list[FideliteError] = []
+    for extent in extents:
+        length = extent.needed if extent.length is None else extent.length
+        present = max(0, min(length, file_size - extent.offset))
+        if present != extent.needed:
+            problems.append(_contradicted(extent.name, present, extent.needed, "bytes"))
+    return problems
 
 
 def proto_tensors(
