@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir
 
-from fidelite.errors import NeedsConstant, UnsupportedType
+from fidelite.errors import NeedsConstant, UnsupportedAttribute, UnsupportedType
 from fidelite.lower.driver import onnx_element_type
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
@@ -53,7 +53,12 @@ def constant_of_shape(node: Node, b: Builder) -> Tensor:
 
 @lowers("Range", partial="float64, unless all operands are constants")
 def range_(node: Node, b: Builder) -> Tensor:
-    """start + i * delta for 0 <= i < max(0, ceil((limit - start) / delta)). Floats: in float32."""
+    """start + i * delta for 0 <= i < max(0, ceil((limit - start) / delta)).
+
+    Floats are computed in float32 (schema 27's stash_type), and by adding delta again and again, as ONNX Runtime does.
+    """
+    if node.int_("stash_type", 1) != 1:
+        raise UnsupportedAttribute("it counts in another type than float32", remedy="use stash_type 1")
     start, limit, delta = (b.reshape(node.input(i), ()) for i in range(3))
     element = start.element
     if element.is_integer:
@@ -69,11 +74,8 @@ def range_(node: Node, b: Builder) -> Tensor:
     if wide is ElementType.FLOAT64:
         raise UnsupportedType("LiteRT cannot count steps in float64",
                               remedy="use float32 or int64 in the model")
-    start, limit, delta = (b.cast(t, wide) for t in (start, limit, delta))
-    # LiteRT adds delta again and again, which rounds again and again: its sum serves only to count.
-    counted = b.sized_at_run_time(_steps(start, limit, delta, b), [None])
-    index = counting(counted.shape[0], b)
-    return b.cast(b.add(start, b.mul(b.cast(index, wide), delta)), element)
+    steps = _steps(*(b.cast(t, wide) for t in (start, limit, delta)), b)
+    return b.cast(b.sized_at_run_time(steps, [None]), element)
 
 
 def counting(size: Dim, b: Builder) -> Tensor:

@@ -49,6 +49,15 @@ class Node(NodeView):
         """All operands, for operators that take any number of them."""
         return [self.input(i) for i in range(len(self._operands))]
 
+    @property
+    def output_count(self) -> int:
+        """How many results the node has, those left out included."""
+        return len(self.node.outputs)
+
+    def wants(self, index: int) -> bool:
+        """Whether the node has the result at `index`, and does not leave it out."""
+        return index < len(self.node.outputs) and bool(self.node.outputs[index].name)
+
     def constant(self, index: int, what: str = "") -> np.ndarray:
         """The operand's value. Raises NeedsConstant where only the run time knows it."""
         tensor = self.input(index)

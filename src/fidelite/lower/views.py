@@ -209,8 +209,7 @@ def dropout_with_mode(node: Node, b: Builder) -> list[Tensor | None]:
         if ratio is None or ratio.reshape(-1)[0]:
             raise UnsupportedAttribute("Dropout in training mode draws random numbers",
                                        remedy="call model.eval() before exporting the model")
-    wants_mask = len(node.outputs) > 1 and node.outputs[1] is not None
-    return [x, filled(b, x.shape, np.asarray(True)) if wants_mask else None]
+    return [x, filled(b, x.shape, np.asarray(True)) if node.wants(1) else None]
 
 
 # -- shapes as values

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import numpy as np
 
 from fidelite.errors import InternalError, UnsupportedType
 from fidelite.tflite.builder.elementwise import ElementwiseBuilder
-from fidelite.tflite.dims import Dim, Shape, SymbolicDim, is_static
+from fidelite.tflite.constant import Apply
+from fidelite.tflite.dims import Dim, Shape, SymbolicDim, is_static, product
 from fidelite.tflite.graph import Tensor
-from fidelite.tflite.kernels import kernel_types
+from fidelite.tflite.kernels import kernel_types, max_rank
 from fidelite.tflite.types import ElementType
 
 
@@ -82,12 +83,15 @@ class MovementBuilder(ElementwiseBuilder):
         size: Dim = 0
         for part in parts:
             size = size + part.shape[axis]
-        shape = tuple(size if i == axis else self._agree([p.shape[i] for p in parts]) for i in range(first.rank))
-        element = first.element
-        if element not in (kernel_types("CONCATENATION") or ()):  # movement only: through a type that has a kernel
-            wide = self.compute_type("CONCATENATION", element)
-            return self.cast(self.concat([self.cast(p, wide) for p in parts], axis), element)
-        return self.one("CONCATENATION", list(parts), element, shape, axis=axis)
+        shape = tuple(size if i == axis else self._agree([p.shape[i] for p in parts])
+                      for i in range(first.rank))
+        carrier = self.carrier("CONCATENATION", first.element)
+        carried = [self.bitcast(p, carrier) for p in parts]
+        if first.rank > max_rank("CONCATENATION"):
+            flat = [self.reshape(p, _around(p.shape, axis)) for p in carried]
+            result = self.one("CONCATENATION", flat, carrier, _around(shape, axis), axis=1)
+            return self.bitcast(self.reshape(result, shape), first.element)
+        return self.bitcast(self.one("CONCATENATION", carried, carrier, shape, axis=axis), first.element)
 
     @staticmethod
     def _agree(dims: Sequence[Dim]) -> Dim:
@@ -99,8 +103,8 @@ class MovementBuilder(ElementwiseBuilder):
         axis %= x.rank
         shapes = [tuple(size if i == axis else d for i, d in enumerate(x.shape)) for size in sizes]
         types = kernel_types("SPLIT")
-        if len(set(sizes)) == 1 and sizes[0] > 0 and types is not None and x.element in types:
-            self.check_rank("SPLIT", x.rank)
+        if (len(set(sizes)) == 1 and sizes[0] > 0 and types is not None and x.element in types
+                and x.rank <= max_rank("SPLIT")):
             return self.emit("SPLIT", [self.int32(axis), x], [(x.element, s) for s in shapes],
                              {"numSplits": len(sizes)})
         begin, pieces = 0, list[Tensor]()
@@ -111,31 +115,43 @@ class MovementBuilder(ElementwiseBuilder):
         return tuple(pieces)
 
     def slice(self, x: Tensor, begin: Sequence[int], size: Sequence[Dim]) -> Tensor:
-        """A box: `begin` per axis and `size` per axis (a symbolic size reaches to the end: -1 for LiteRT)."""
+        """A box: `begin` and `size` per axis. A symbolic size that is not all the rest is computed at run time."""
         shape: Shape = tuple(size)
         if shape == x.shape and not any(begin):
             return x
-        sizes = [d if isinstance(d, int) else -1 for d in shape]
-        return self.one("SLICE", [x, self.int32(list(begin)), self.int32(sizes)], x.element, shape)
+        rest = [not isinstance(d, int) and x.shape[i] - begin[i] == d for i, d in enumerate(shape)]
+        sizes = self.shape_operand([-1 if r else d for r, d in zip(rest, shape, strict=True)])
+        return self.one("SLICE", [x, self.int32(list(begin)), sizes], x.element, shape)
 
-    def strided_slice(self, x: Tensor, begin: Sequence[int], end: Sequence[int], strides: Sequence[int],
+    def strided_slice(self, x: Tensor, begin: Sequence[Dim], end: Sequence[Dim], strides: Sequence[int],
                       shape: Sequence[Dim], *, begin_mask: int = 0, end_mask: int = 0) -> Tensor:
-        """STRIDED_SLICE with constant operands; bit i of a mask lets axis i start at its first or end after its
-        last element (seen in the stride's direction). `shape` is the result's, which the caller knows."""
-        operands = [x, self.int32(list(begin)), self.int32(list(end)), self.int32(list(strides))]
-        return self.one("STRIDED_SLICE", operands, x.element, tuple(shape), beginMask=begin_mask, endMask=end_mask,
-                        ellipsisMask=0, newAxisMask=0, shrinkAxisMask=0)
+        """STRIDED_SLICE, which clamps as numpy does; bit i of a mask lets axis i start at its first or end after
+        its last element (seen in the stride's direction). `shape` is the result's, which the caller knows."""
+        operands = [x, self.shape_operand(begin), self.shape_operand(end), self.int32(list(strides))]
+        return self.one("STRIDED_SLICE", operands, x.element, tuple(shape), beginMask=begin_mask,
+                        endMask=end_mask, ellipsisMask=0, newAxisMask=0, shrinkAxisMask=0)
 
-    def pad(self, x: Tensor, before: Sequence[int], after: Sequence[int], value: float | int = 0) -> Tensor:
+    def pad(self, x: Tensor, before: Sequence[Dim], after: Sequence[Dim],
+            value: Tensor | np.ndarray | float = 0) -> Tensor:
         """Constant padding by `before` and `after` elements per axis (none negative). PAD for 0, else PADV2."""
         if not any(before) and not any(after):
             return x
+        padded = [i for i in range(x.rank) if before[i] != 0 or after[i] != 0]
+        if x.rank > max_rank("PAD"):  # one axis after the other, seen as the middle one of three
+            for i in padded:
+                shape = tuple(d if a != i else d + before[i] + after[i] for a, d in enumerate(x.shape))
+                x = self.pad(self.reshape(x, _around(x.shape, i)), (0, before[i], 0), (0, after[i], 0), value)
+                x = self.reshape(x, shape)
+            return x
         shape = tuple(d + b + a for d, b, a in zip(x.shape, before, after, strict=True))
-        widths = self.constant(np.stack([np.asarray(before, np.int32), np.asarray(after, np.int32)], axis=1))
-        op = "PAD" if value == 0 else "PADV2"
-        wide = self.compute_type(op, x.element)
-        operands = [self.cast(x, wide), widths] + ([] if op == "PAD" else [self.scalar(value, wide)])
-        return self.cast(self.one(op, operands, wide, shape), x.element)
+        widths = self.shape_operand([w for pair in zip(before, after, strict=True) for w in pair])
+        widths = self.reshape(widths, (x.rank, 2))
+        if not isinstance(value, Tensor):
+            value = self.constant(np.asarray(value).astype(x.element.dtype).reshape(()))
+        zero = value.constant is not None and not np.any(value.constant.numpy())
+        carrier = self.carrier("PAD" if zero else "PADV2", x.element)
+        operands = [self.bitcast(x, carrier), widths] + ([] if zero else [self.bitcast(value, carrier)])
+        return self.bitcast(self.one("PAD" if zero else "PADV2", operands, carrier, shape), x.element)
 
     def mirror_pad(self, x: Tensor, before: Sequence[int], after: Sequence[int], *, symmetric: bool) -> Tensor:
         """Mirrored padding, without (reflect) or with (symmetric) the edge itself."""
@@ -145,7 +161,8 @@ class MovementBuilder(ElementwiseBuilder):
 
     def reverse(self, x: Tensor, axes: Sequence[int]) -> Tensor:
         for axis in axes:  # the kernel takes several axes only in a row
-            x = self.one("REVERSE_V2", [x, self.int32([axis % x.rank])], x.element, x.shape)
+            operand = self.int32([axis % x.rank])
+            x = self.carried("REVERSE_V2", x, lambda y, o=operand: self.one("REVERSE_V2", [y, o], y.element, y.shape))
         return x
 
     # -- gathering
@@ -154,13 +171,13 @@ class MovementBuilder(ElementwiseBuilder):
         """Slices of `x` along `axis`; indices must not be negative (LiteRT rejects them at run time)."""
         axis %= x.rank
         shape = x.shape[:axis] + indices.shape[batch_dims:] + x.shape[axis + 1:]
-        return self._through("GATHER", x, lambda y: self.one(
+        return self.carried("GATHER", x, lambda y: self.one(
             "GATHER", [y, indices], y.element, shape, axis=axis, batchDims=batch_dims))
 
     def gather_nd(self, x: Tensor, indices: Tensor) -> Tensor:
         depth = self.static_dim(indices.shape[-1], "the index depth of GATHER_ND")
         shape = indices.shape[:-1] + x.shape[depth:]
-        return self._through("GATHER_ND", x, lambda y: self.one("GATHER_ND", [y, indices], y.element, shape))
+        return self.carried("GATHER_ND", x, lambda y: self.one("GATHER_ND", [y, indices], y.element, shape))
 
     def scatter_nd(self, indices: Tensor, updates: Tensor, shape: Sequence[Dim]) -> Tensor:
         """Zeros of `shape` with `updates` ADDED at `indices` (int32)."""
@@ -169,12 +186,33 @@ class MovementBuilder(ElementwiseBuilder):
         result = self.one("SCATTER_ND", [indices, self.cast(updates, wide), self.shape_operand(target)], wide, target)
         return self.cast(result, updates.element)
 
-    def _through(self, op: str, x: Tensor, build: object) -> Tensor:
-        """Movement in a type that has a kernel, and back."""
-        wide = self.compute_type(op, x.element)
-        if wide is x.element:
-            return build(x)  # type: ignore[operator]
-        return self.cast(build(self.cast(x, wide)), x.element)  # type: ignore[operator]
+    # -- movement in a type that the kernel has
+
+    def bitcast(self, x: Tensor, element: ElementType) -> Tensor:
+        """The same bits as another element type of the same width."""
+        if x.element is element:
+            return x
+        if x.constant is not None:
+            step = Apply(("bits", element), lambda a: np.ascontiguousarray(a).view(element.dtype).reshape(a.shape),
+                         element)
+            return self.constant(x.constant.then(step))
+        return self.one("BITCAST", [x], element, x.shape)
+
+    def carrier(self, op: str, element: ElementType) -> ElementType:
+        """The type in which `op`, which only moves elements, moves those of `element`: itself, or an integer of the
+        same width that stands for its bits. Raises UnsupportedType where `op` has none."""
+        types = kernel_types(op)
+        if types is None or element in types:
+            return element
+        for carrier in (ElementType.INT8, ElementType.UINT8, ElementType.INT16, ElementType.INT32, ElementType.INT64):
+            if element is not ElementType.STRING and carrier in types and carrier.bits == element.bits:
+                return carrier
+        raise UnsupportedType(f"LiteRT's {op} has no kernel for {element.name}, nor for another type of its width",
+                              remedy="use float32 or int32 in the model", details={"op": op, "type": element.name})
+
+    def carried(self, op: str, x: Tensor, build: Callable[[Tensor], Tensor]) -> Tensor:
+        """`build(x)` in the type that carries `x`'s elements through `op`."""
+        return self.bitcast(build(self.bitcast(x, self.carrier(op, x.element))), x.element)
 
     # -- shapes as values
 
@@ -234,3 +272,8 @@ class MovementBuilder(ElementwiseBuilder):
 
     def matches(self, x: Tensor, shape: Sequence[int]) -> bool:
         return is_static(x.shape) and x.shape == tuple(shape)
+
+
+def _around(shape: Shape, axis: int) -> Shape:
+    """Three dimensions: those before `axis` as one, `axis`, and those behind it as one."""
+    return (product(shape[:axis]), shape[axis], product(shape[axis + 1:]))
