@@ -192,6 +192,8 @@ class TargetError(ConversionError):
 class VerificationError(FideliteError):
     exit_code = 5
     default_code = "F500"
+    evidence: Any = None
+    """The conversion whose proof failed, where there is one."""
 
 
 class Mismatch(VerificationError):

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fidelite.errors import Notice
+from fidelite.edge import Edge, plan_edge
+from fidelite.errors import Notice, VerificationError
 from fidelite.files import publish
 from fidelite.options import ConvertOptions
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from fidelite.check import Verification
     from fidelite.optimize import Log
+    from fidelite.quantize import Recipe
     from fidelite.source.load import Source
     from fidelite.tflite.graph import Model
 
@@ -38,9 +41,15 @@ class Conversion:
     model: Model
     source: Source
     options: ConvertOptions
+    edge: Edge = field(default_factory=Edge)
     notices: list[Notice] = field(default_factory=list[Notice])
     verification: Verification | None = None
+    """The proof of the file; None where it was not asked for."""
+    float_verification: Verification | None = None
+    """Of a quantized file: the proof of the float graph that it was made from."""
     log: Log | None = None
+    kept_float: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    """Of a quantized file: operators whose weights stay float32, each with the reason."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Wall-clock seconds of each stage."""
 
@@ -50,27 +59,51 @@ class Conversion:
         from fidelite.write.flatbuffer import write_model
 
         stream = BytesIO()
-        write_model(self.model, stream)
+        write_model(self._described(), stream)
         return stream.getvalue()
 
-    @property
+    @cached_property
     def manifest(self) -> dict[str, Any]:
         """What is written into the file about where it comes from and what was proven."""
         from fidelite.manifest import manifest_of
 
         return manifest_of(self)
 
+    def proof_json(self) -> dict[str, Any]:
+        """The proof for the manifest: what was compared with what, and each output's verdict and largest error."""
+        if self.verification is None:
+            return {"verdict": "not verified"}
+        parts = {"file": self.verification, "float": self.float_verification}
+        return {name: {"verdict": v.verdict, "source": v.source, "samples": v.samples,
+                       "outputs": {row["output"]: {k: row[k] for k in ("verdict", "max_abs", "cosine")}
+                                   for row in v.summary()}} for name, v in parts.items() if v is not None}
+
+    def _described(self) -> Model:
+        from fidelite.manifest import MANIFEST, write_metadata
+
+        if MANIFEST not in self.model.metadata:
+            write_metadata(self.model, self.manifest)
+        return self.model
+
     def save(self, path: Path | str) -> Path:
         """Write the file, whole or not at all. Raises OutputError."""
         from fidelite.write.flatbuffer import write_model
 
+        start = time.perf_counter()
         with publish(Path(path)) as temporary, temporary.open("wb") as stream:
-            write_model(self.model, stream)
+            write_model(self._described(), stream)
+        self.seconds["write"] = time.perf_counter() - start
         return Path(path)
 
 
 def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | None = None) -> Conversion:
-    """Source to proven result. Raises FideliteErrors of the stage that failed."""
+    """Source to proven result. Raises FideliteErrors of the stage that failed.
+
+    A Mismatch or NotProven carries the conversion as `evidence`.
+    """
+    from fidelite.quantize.recipe import recipe_of
+
+    recipe = recipe_of(options.precision)
     clock = _Clock(on_progress)
     with clock.stage("read"):
         source = _read(model, options)
@@ -80,25 +113,68 @@ def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | No
         prepare(source.model)
     with clock.stage("lower"):
         from fidelite.lower.driver import lower_model
+        from fidelite.lower.edge import apply_edge
         from fidelite.prepare.fold import fold
 
         lowered = lower_model(source.model, fold=fold, on_node=clock.counter("lower"))
+        edge = plan_edge(options, {t.name: t.shape for t in lowered.model.main.inputs},
+                         {t.name: t.shape for t in lowered.model.main.outputs})
+        apply_edge(lowered.model, edge)
     with clock.stage("optimize"):
         from fidelite.optimize import optimize
 
         log = optimize(lowered.model, explain=options.explain)
-    result = Conversion(lowered.model, source, options, [*source.notices, *lowered.notices], log=log,
+    result = Conversion(lowered.model, source, options, edge, [*source.notices, *lowered.notices], log=log,
                         seconds=clock.seconds)
+    if recipe is not None:
+        with clock.stage("quantize"):
+            _quantize(result, recipe, clock)
+    if options.verify:
+        with clock.stage("verify"):
+            result.verification = _verify(result, options.precision, clock)
     return result
 
 
+def _quantize(result: Conversion, recipe: Recipe, clock: _Clock) -> None:
+    """Prove the float graph first: a quantized file is judged twice."""
+    from fidelite.quantize import apply_plan, plan_weights
+
+    if result.options.verify:
+        result.float_verification = _verify(result, "float32", clock)
+    plan = plan_weights(result.model, recipe)
+    result.kept_float = [(", ".join(operator.nodes) or operator.op, reason) for operator, reason in plan.kept]
+    apply_plan(result.model, plan)
+
+
+def _verify(result: Conversion, precision: str, clock: _Clock) -> Verification:
+    """Run source and result on the same inputs; raise unless they agree."""
+    from fidelite.check.oracle import source_content
+    from fidelite.check.proof import Proof
+    from fidelite.write.flatbuffer import write_model
+
+    source = result.source
+    content = source_content(source, moved_weights=result.options.weights is not None)
+    proof = Proof(content, source.model, result.model.main, result.edge, precision, result.options.samples)
+    with tempfile.TemporaryDirectory(prefix="fidelite-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "model.tflite"
+        with path.open("wb") as stream:
+            write_model(result.model, stream)
+        found = proof.run(path, lambda what, done, total: clock.tell("verify", done / total))
+    try:
+        found.raise_for_verdict()
+    except VerificationError as error:
+        result.verification = found
+        error.evidence = result
+        raise
+    return found
+
+
 def _read(model: AnyModel, options: ConvertOptions) -> Source:
-    from fidelite.source.batch import implied_shapes
     from fidelite.source.load import load
     from fidelite.source.shapes import apply_shapes, select_outputs
 
     source = load(model, weights=options.weights)
-    apply_shapes(source.model, {**implied_shapes(source.model), **options.shapes})
+    apply_shapes(source.model, {**source.implied_shapes, **options.shapes})
     if options.outputs:
         select_outputs(source.model, options.outputs)
     return source
@@ -109,22 +185,18 @@ class _Clock:
 
     def __init__(self, on_progress: Progress | None) -> None:
         self.seconds: dict[str, float] = {}
-        self._tell = on_progress or (lambda stage, done: None)
+        self.tell = on_progress or (lambda stage, done: None)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        self._tell(name, 0.0)
+        self.tell(name, 0.0)
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
-        self._tell(name, 1.0)
+        self.tell(name, 1.0)
 
     def counter(self, name: str) -> Callable[[int, int], None]:
-        return lambda index, total: self._tell(name, index / max(total, 1))
-
-
-def temporary_folder() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="fidelite-", ignore_cleanup_errors=True)
+        return lambda index, total: self.tell(name, index / max(total, 1))
 
 
 def options_of(arguments: Mapping[str, Any]) -> ConvertOptions:

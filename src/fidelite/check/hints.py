@@ -1,0 +1,81 @@
+"""What a model's own nodes tell about its inputs: an index that selects among 10 rows lies in 0..9."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fidelite.check.inputs import InputHint
+from fidelite.edge import Edge, InputEdge
+from fidelite.options import Normalization
+
+if TYPE_CHECKING:
+    import onnx_ir
+
+# Operator -> (operand that holds indices, operand and axis attribute (default) that they select along).
+_INDEXING = {"Gather": (1, 0, 0), "GatherElements": (1, 0, 0), "EmbedLayerNormalization": (0, 2, 0)}
+_THROUGH = frozenset({"Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Transpose", "Expand", "Slice"})
+_INTEGERS = frozenset({"INT64", "INT32", "INT16", "INT8", "UINT8", "UINT16", "UINT32", "UINT64"})
+
+
+def hints_of(model: onnx_ir.Model, edge: Edge) -> dict[str, InputHint]:
+    """Hints by input name: index ranges from consumers, picture ranges from the edge."""
+    hints: dict[str, InputHint] = {}
+    for value in model.graph.inputs:
+        name = value.name or ""
+        if value.dtype is not None and value.dtype.name in _INTEGERS:
+            high = _index_limit(value)
+            if high is not None:
+                hints[name] = InputHint(0, max(high - 1, 0), "index")
+        elif name in edge.inputs:
+            hints[name] = _picture_hint(edge.inputs[name], 0 if value.shape is None else len(value.shape))
+    return hints
+
+
+def _index_limit(value: onnx_ir.Value) -> int | None:
+    """The least size of what `value` (or a view of it) selects from."""
+    limits: list[int] = []
+    pending, seen = [value], {value}
+    while pending:
+        for node, position in pending.pop().uses():
+            row = _INDEXING.get(node.op_type)
+            if row is not None and position == row[0]:
+                size = _size(node, row[1], row[2])
+                if size is not None:
+                    limits.append(size)
+            elif node.op_type == "OneHot" and position == 0:
+                depth = node.inputs[1]
+                if depth is not None and depth.const_value is not None:
+                    limits.append(int(depth.const_value.numpy().reshape(-1)[0]))
+            elif node.op_type in _THROUGH and position == 0:
+                pending += [v for v in node.outputs if v not in seen]
+                seen.update(node.outputs)
+    return min(limits, default=None)
+
+
+def _size(node: onnx_ir.Node, operand: int, axis: int) -> int | None:
+    data = node.inputs[operand] if len(node.inputs) > operand else None
+    attribute = node.attributes.get("axis")
+    axis = axis if attribute is None else attribute.as_int()
+    if data is None or data.shape is None:
+        return None
+    size = data.shape[axis]
+    return size if isinstance(size, int) else None
+
+
+def _picture_hint(edge: InputEdge, rank: int) -> InputHint:
+    """Values that the normalisation maps to about -2..2, or 0..255 where it expects pictures of bytes."""
+    channel = edge.channel_axis if edge.channel_axis is not None else 1
+    axis = edge.permutation[channel] if edge.permutation else channel
+    facts = edge.normalization
+    if facts is None:
+        return InputHint(channel_axis=axis) if rank >= 3 else InputHint()
+    low = min((m - 2 * s) / facts.scale for m, s in _pairs(facts))
+    high = max((m + 2 * s) / facts.scale for m, s in _pairs(facts))
+    if facts.scale != 1.0:
+        low, high = 0.0, 1.0 / facts.scale
+    return InputHint(low, high, "picture" if rank >= 3 else "values", axis if rank >= 3 else None)
+
+
+def _pairs(facts: Normalization) -> list[tuple[float, float]]:
+    count = max(len(facts.mean), len(facts.std))
+    return [(facts.mean[i % len(facts.mean)], facts.std[i % len(facts.std)]) for i in range(count)]
