@@ -171,10 +171,10 @@ def _verify(result: Conversion, precision: str, clock: _Clock) -> Verification:
 
 def _read(model: AnyModel, options: ConvertOptions) -> Source:
     from fidelite.source.load import load
-    from fidelite.source.shapes import apply_shapes, select_outputs
+    from fidelite.source.shapes import select_outputs
 
     source = load(model, weights=options.weights)
-    apply_shapes(source.model, {**source.implied_shapes, **options.shapes})
+    source.fix_shapes(options.shapes)
     if options.outputs:
         select_outputs(source.model, options.outputs)
     return source

@@ -242,6 +242,35 @@ def test_a_link_within_the_folder_and_a_hard_link(tmp_path: Path) -> None:
     source.close()
 
 
+def test_a_cache_that_links_model_and_weights_to_one_folder(tmp_path: Path) -> None:
+    blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"
+    blobs.mkdir()
+    snapshot.mkdir()
+    (blobs / "b1").write_bytes(EXPECTED.tobytes())
+    save(big_model(), blobs / "b2")
+    placed(blobs, "w.data").rename(blobs / "b3")
+    link(snapshot / "w.data", blobs / "b1")
+    link(snapshot / "m.onnx", blobs / "b3")
+    link(snapshot / "big.onnx", blobs / "b2")
+    for name in ("m.onnx", "big.onnx"):
+        source = load(snapshot / name)
+        np.testing.assert_array_equal(weight(source.model), EXPECTED)
+        source.close()
+
+
+def test_strings_and_numbers_that_lie_in_the_message() -> None:
+    model = conv_model()
+    model.graph.initializer.append(onnx.helper.make_tensor("s", onnx.TensorProto.STRING, [2], [b"a", b"b"]))
+    model.graph.initializer.append(onnx.helper.make_tensor("i", onnx.TensorProto.INT64, [2], [1, 2]))
+    model.graph.initializer.append(onnx.helper.make_tensor("h", onnx.TensorProto.INT4, [3], [1, 2, 3]))
+    assert load(model).problems == ()
+    for initializer in model.graph.initializer[2:4]:
+        initializer.dims[0] = 3
+    with pytest.raises(FideliteError) as caught:
+        load(model)
+    assert codes(caught.value) == ["F342", "F342"]
+
+
 def test_unsafe_paths_cannot_be_read_even_if_ignored(tmp_path: Path) -> None:
     inner = tmp_path / "inner"
     inner.mkdir()

@@ -86,7 +86,7 @@ def examine_external(
         found.problems += _lengths(location, group)
         found.problems += _overlaps(location, group)
         try:
-            path = replaced.get(location) or _safe_path(location, folder, group)
+            path = replaced.get(location) or _safe_path(location, folder, group, model)
         except LoadError as error:
             found.problems.append(error)
             continue
@@ -128,10 +128,11 @@ def _replace(groups: dict[str, list[Extent]], weights: Path, folder: Path) -> di
     return {fitting[0]: weights.absolute()}
 
 
-def _safe_path(location: str, folder: Path, group: Sequence[Extent]) -> Path:
-    """The file that `location` means, inside `folder`.
+def _safe_path(location: str, folder: Path, group: Sequence[Extent], model: Path | None) -> Path:
+    """The file that `location` means, inside `folder`, or beside the real file where the model itself is a link.
 
-    Both kinds of path are judged on every system, so that a model is refused everywhere or nowhere.
+    (Caches link a model and its weights to one folder of blobs.) Both systems' kinds of path are judged on every
+    system, so that a model is refused everywhere or nowhere.
     """
     details = {
         "location": location,
@@ -170,7 +171,8 @@ def _safe_path(location: str, folder: Path, group: Sequence[Extent]) -> Path:
     if not path.exists() and "\\" in location:
         path = folder.joinpath(*windows.parts)
     real = path.resolve()
-    if not real.is_relative_to(folder.resolve()):
+    homes = [folder.resolve(), *([model.resolve().parent] if model is not None else [])]
+    if not any(real.is_relative_to(home) for home in homes):
         raise UnsafeExternalData(
             f"the weights' path '{location}' is a link that leads out of the model's folder, to '{real}'",
             code="F322",

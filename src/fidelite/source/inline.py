@@ -45,9 +45,13 @@ def skeleton(path: Path, location: str) -> bytes | None:
     """
     if path.stat().st_size < SMALLEST_FILE:
         return None
+    try:
+        encoded = location.encode()
+    except UnicodeEncodeError:  # a file name that is no Unicode
+        return None
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            return _model(data, location.encode())
+            return _model(data, encoded)
         except (_Malformed, IndexError):
             return None
 

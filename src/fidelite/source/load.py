@@ -78,7 +78,7 @@ class Source:
 
         if not isinstance(tensor, ir.ExternalTensor):
             return True
-        return self.path is not None and Path(tensor.path) == self.path
+        return self.path is not None and Path(tensor.path) == self.path.absolute()
 
     def fix_shapes(self, shapes: Mapping[str, Sequence[Dim]] | None = None) -> None:
         """Give inputs the shapes that the user wants, and otherwise those that alone can work.
@@ -211,7 +211,8 @@ def _examine_proto(
     if structure.unsorted:
         model.graph.sort()
         found.notices.append(Notice("N334", "the graph's nodes are out of order; they were sorted"))
-    bind(model, folder, found.files)
+    own = {path.name: path.absolute()} if path is not None else {}
+    bind(model, folder, found.files | own)
     files = tuple(sorted({p for p in found.files.values() if p.is_file()}))
     return _finish(model, path, found, problems, files, origin)
 

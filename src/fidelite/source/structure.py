@@ -158,11 +158,11 @@ class _Scope:
         late = False
         for node in nodes:
             names = {name for name in node.input if name}
-            for name in sorted(names - made.keys() - outer):
+            for name in sorted(n for n in names if n not in made and n not in outer):
                 self._dangling(node, name, made)
             for subgraph in _subgraphs(node):
                 names |= self.graph(subgraph, visible)
-            free |= names - made.keys()
+            free.update(name for name in names if name not in made)
             needs.append({makers[name] for name in names if name in makers})
             late = late or any(name in makers and name not in done for name in names)
             done.update(node.output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,14 +83,18 @@ def _extent(tensor: onnx.TensorProto, dtype: ir.DataType) -> Extent:
 
 def _wrong_count(tensor: onnx.TensorProto, dtype: ir.DataType) -> tuple[int, int, str] | None:
     """What a tensor holds inside its message, what its shape needs, and of what; None where they agree."""
+    import onnx_ir as ir
+
     count = prod(tensor.dims)
+    if dtype == ir.DataType.STRING:
+        return (len(tensor.string_data), count, "values") if len(tensor.string_data) != count else None
     if tensor.HasField("raw_data"):
         found, needed = len(tensor.raw_data), (count * dtype.bitwidth + 7) // 8
         return (found, needed, "bytes") if found != needed else None
     if dtype.bitwidth < 8 or dtype.name.startswith("COMPLEX"):  # several numbers share or make one entry
         return None
     held = (tensor.float_data, tensor.int32_data, tensor.int64_data, tensor.double_data, tensor.uint64_data)
-    found = sum(map(len, held)) + len(tensor.string_data)
+    found = sum(map(len, held))
     return (found, count, "values") if found != count else None
 
 
@@ -130,29 +134,27 @@ def proto_tensors(
                     yield from proto_tensors(subgraph)
 
 
-def bind(model: ir.Model, folder: Path, files: dict[str, Path]) -> None:
-    """Tell each external tensor where its file is.
+def bind(model: ir.Model, folder: Path, files: Mapping[str, Path]) -> None:
+    """Tell each external tensor where its file is. `files` has the locations that were found to be safe.
 
-    Tensors keep their relative path where they can, so that the model can be written again. onnx-ir refuses
-    files with more than one hard link, which package caches make: such files are named by their full path, as
-    is one given with --weights. A tensor whose file is not known to be safe can be read by nobody.
+    Tensors keep their relative path where onnx-ir will read it, so that the model can be written again. Others are
+    named by their full path: onnx-ir refuses links and files with several hard links, which caches of packages
+    and models consist of. A tensor whose file is not known to be safe is left to that refusal.
     """
     import onnx_ir as ir
+
+    base = folder.absolute()
+    full = {location: str(path) for location, path in files.items() if not _is_plain(base, location, path)}
 
     def bound(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
         if not isinstance(tensor, ir.ExternalTensor):
             return tensor
         location = str(tensor.location)
-        own = location not in files
-        path = folder / location if own else files[location]
-        plain = (folder / location).resolve() == path.resolve() and (
-            not path.is_file() or path.stat().st_nlink == 1
-        )
-        if plain:
-            tensor.base_dir = folder if str(folder) != "." else Path.cwd()
+        if location not in full:
+            tensor.base_dir = base
             return tensor
         return ir.ExternalTensor(
-            str(path.absolute()),
+            full[location],
             tensor.offset,
             tensor.length,
             tensor.dtype,
@@ -173,3 +175,11 @@ def bind(model: ir.Model, folder: Path, files: dict[str, Path]) -> None:
                     tensor = attribute.as_tensor()
                     if (moved := bound(tensor)) is not tensor:
                         node.attributes[name] = ir.AttrTensor(name, moved)
+
+
+def _is_plain(base: Path, location: str, path: Path) -> bool:
+    """Whether `location` in the folder `base` is the very file `path`, without links."""
+    real = (base / location).resolve()
+    if real != path.resolve() or not real.is_relative_to(base.resolve()):
+        return False
+    return not path.is_file() or path.stat().st_nlink == 1

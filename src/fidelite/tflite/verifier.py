@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
+
+import numpy as np
+
 from fidelite.errors import InternalError
+from fidelite.tflite.dims import is_static
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 from fidelite.tflite.ops import OPS
 
@@ -55,4 +60,36 @@ def _operator_fault(operator: Operator, made: set[Tensor]) -> str:
             return f"'{tensor.name}' does not know its producer {operator.op}"
         if tensor in made:
             return f"'{tensor.name}' is made twice"
+    return _shape_fault(operator)
+
+
+_BROADCASTING = frozenset("ADD SUB MUL DIV MAXIMUM MINIMUM POW SQUARED_DIFFERENCE EQUAL NOT_EQUAL GREATER LESS "
+                          "GREATER_EQUAL LESS_EQUAL LOGICAL_AND LOGICAL_OR SELECT_V2 FLOOR_DIV FLOOR_MOD".split())
+_SAME_SHAPE = frozenset("RELU RELU6 LOGISTIC TANH EXP LOG SQRT RSQRT ABS NEG CAST SOFTMAX GELU HARD_SWISH "
+                        "LEAKY_RELU ELU LOGICAL_NOT".split())
+
+
+def _shape_fault(operator: Operator) -> str:
+    """Shapes that do not follow from the operands', for the operators whose rule is one line."""
+    result = operator.outputs[0]
+    shapes = [t.shape for t in operator.inputs if t is not None]
+    if not is_static(result.shape) or not all(is_static(s) for s in shapes):
+        return ""
+    sizes = [tuple(int(d) for d in s) for s in shapes]  # type: ignore[arg-type]
+    expected: tuple[int, ...] | None = None
+    if operator.op in _SAME_SHAPE:
+        expected = sizes[0]
+    elif operator.op in _BROADCASTING:
+        try:
+            expected = np.broadcast_shapes(*sizes)
+        except ValueError:
+            return f"{operator!r} cannot broadcast its operands"
+    elif operator.op == "RESHAPE" and prod(sizes[0]) != prod(result.static_shape):
+        return f"{operator!r} changes the number of elements"
+    elif operator.op == "CONCATENATION":
+        axis = operator.options["axis"]
+        expected = tuple(sum(s[axis] for s in sizes) if i == axis % len(sizes[0]) else d
+                         for i, d in enumerate(sizes[0]))
+    if expected is not None and expected != result.shape:
+        return f"{operator!r} should have the shape {list(expected)}"
     return ""

@@ -112,7 +112,7 @@ class _Rewrite:
     def _with_lowered_shapes(self, operator: Operator) -> list[tuple[Tensor, tuple[Dim, ...]]]:
         """Rules speak of lowered shapes: put them back for a moment. Returns what to put back afterwards."""
         present: list[tuple[Tensor, tuple[Dim, ...]]] = []
-        for tensor in (*operator.inputs, *operator.outputs):
+        for tensor in dict.fromkeys((*operator.inputs, *operator.outputs)):
             if tensor is not None and tensor in self.shapes:
                 present.append((tensor, tensor.shape))
                 tensor.shape = self.shapes[tensor]

@@ -10,7 +10,7 @@ import numpy as np
 from fidelite.errors import UnsupportedType
 from fidelite.tflite.builder.core import BuilderCore
 from fidelite.tflite.constant import Apply
-from fidelite.tflite.dims import Dim, Shape, product
+from fidelite.tflite.dims import Dim, Shape, SymbolicDim, product
 from fidelite.tflite.graph import Tensor
 from fidelite.tflite.kernels import kernel_types, max_rank
 from fidelite.tflite.types import ElementType
@@ -62,8 +62,8 @@ class ElementwiseBuilder(BuilderCore):
             return self.emit_checked(op, operands, element, shape, **options)
         merged, shapes = merge_axes(shape, [x.shape for x in operands])
         self.check_rank(op, len(merged))
-        pieces = [self._as_shape(x, s) for x, s in zip(operands, shapes, strict=True)]
-        return self._as_shape(self.emit_checked(op, pieces, element, merged, **options), shape)
+        pieces = [self.reshape(x, s) for x, s in zip(operands, shapes, strict=True)]
+        return self.reshape(self.emit_checked(op, pieces, element, merged, **options), shape)
 
     def emit_checked(self, op: str, operands: Sequence[Tensor], element: ElementType, shape: Shape,
                      **options: Any) -> Tensor:
@@ -76,28 +76,54 @@ class ElementwiseBuilder(BuilderCore):
                                   details={"op": op, "type": typed.element.name})
         return self.emit(op, operands, [(element, shape)], options)[0]
 
-    def _as_shape(self, x: Tensor, shape: Shape) -> Tensor:
-        """RESHAPE, also of constants (`reshape` of the next mixin, which this one cannot see)."""
-        if x.shape == shape:
+    def reshape(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
+        """The same elements in another shape. Symbolic dimensions become -1 (one) or are computed (more).
+
+        A view of a view is made from its root: LiteRT lets an operator write into its operand, and where that is a
+        view of a view it does not see that the view in between is still needed.
+        """
+        target: Shape = tuple(shape)
+        while x.producer is not None and x.producer.op == "RESHAPE" and x.shape != target:
+            root = x.producer.inputs[0]
+            assert root is not None
+            x = root
+        if target == x.shape:
             return x
         if x.constant is not None:
-            return self.constant(x.constant.reshape([self.static_dim(d, "a constant's shape") for d in shape]))
-        return self.emit("RESHAPE", [x, self.shape_operand(shape)], [(x.element, shape)])[0]
+            return self.constant(x.constant.reshape([self.static_dim(d, "a constant's shape") for d in target]))
+        if x.producer is not None and x.producer.op == "BITCAST":
+            return self.bitcast(self._reshaped(self._unbitcast(x), target), x.element)
+        return self._reshaped(x, target)
+
+    def _reshaped(self, x: Tensor, target: Shape) -> Tensor:
+        symbolic = [d for d in target if isinstance(d, SymbolicDim)]
+        if len(symbolic) <= 1:
+            sizes = [-1 if isinstance(d, SymbolicDim) else d for d in target]
+            return self.one("RESHAPE", [x, self.int32(sizes)], x.element, target, newShape=sizes)
+        return self.one("RESHAPE", [x, self.shape_operand(target)], x.element, target)
+
+    @staticmethod
+    def _unbitcast(x: Tensor) -> Tensor:
+        """What `x` is a bitcast of, or `x`."""
+        while x.producer is not None and x.producer.op == "BITCAST":
+            root = x.producer.inputs[0]
+            assert root is not None
+            x = root
+        return x
 
     def bitcast(self, x: Tensor, element: ElementType) -> Tensor:
-        """The same bits as another element type of the same size."""
+        """The same bits as another element type of the same width. As in `reshape`, not a view of a shared view."""
+        x = x if x.element is element else self._unbitcast(x)
         if x.element is element:
             return x
         if x.constant is not None:
             dtype = element.dtype
-            return self.constant(x.constant.then(Apply(("bitcast", element), lambda a: a.view(dtype), element)))
+            return self.constant(x.constant.then(Apply(("bits", element), lambda a: a.view(dtype), element)))
+        if x.producer is not None and x.producer.op == "RESHAPE" and x.users:
+            root = x.producer.inputs[0]
+            assert root is not None
+            x = self._reshaped(root, x.shape)
         return self.one("BITCAST", [x], element, x.shape)
-
-    def _common(self, op: str, a: Tensor, b: Tensor) -> ElementType:
-        if a.element is not b.element:
-            raise UnsupportedType(f"{op} needs operands of one type, and got {a.element.name} and {b.element.name}",
-                                  remedy="cast one of them in the model")
-        return a.element
 
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         return self.binary("ADD", a, b)

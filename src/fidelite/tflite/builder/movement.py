@@ -9,8 +9,7 @@ import numpy as np
 
 from fidelite.errors import InternalError, UnsupportedType
 from fidelite.tflite.builder.elementwise import ElementwiseBuilder
-from fidelite.tflite.constant import Apply
-from fidelite.tflite.dims import Dim, Shape, SymbolicDim, is_static, product
+from fidelite.tflite.dims import Dim, Shape, is_static, product
 from fidelite.tflite.graph import Tensor
 from fidelite.tflite.kernels import kernel_types, max_rank
 from fidelite.tflite.types import ElementType
@@ -32,19 +31,6 @@ class MovementBuilder(ElementwiseBuilder):
             return self.constant(x.constant.permute(order))
         shape = tuple(x.shape[p] for p in order)
         return self.one("TRANSPOSE", [x, self.int32(order)], x.element, shape)
-
-    def reshape(self, x: Tensor, shape: Sequence[Dim]) -> Tensor:
-        """The same elements in another shape. Symbolic dimensions become -1 (one) or are computed (more)."""
-        target: Shape = tuple(shape)
-        if target == x.shape:
-            return x
-        if x.constant is not None:
-            return self.constant(x.constant.reshape([self.static_dim(d, "a constant's shape") for d in target]))
-        symbolic = [d for d in target if isinstance(d, SymbolicDim)]
-        if len(symbolic) <= 1:
-            sizes = [-1 if isinstance(d, SymbolicDim) else d for d in target]
-            return self.one("RESHAPE", [x, self.int32(sizes)], x.element, target, newShape=sizes)
-        return self.one("RESHAPE", [x, self.shape_operand(target)], x.element, target)
 
     def squeeze(self, x: Tensor, axes: Sequence[int]) -> Tensor:
         gone = {a % x.rank for a in axes}
@@ -187,16 +173,6 @@ class MovementBuilder(ElementwiseBuilder):
         return self.cast(result, updates.element)
 
     # -- movement in a type that the kernel has
-
-    def bitcast(self, x: Tensor, element: ElementType) -> Tensor:
-        """The same bits as another element type of the same width."""
-        if x.element is element:
-            return x
-        if x.constant is not None:
-            step = Apply(("bits", element), lambda a: np.ascontiguousarray(a).view(element.dtype).reshape(a.shape),
-                         element)
-            return self.constant(x.constant.then(step))
-        return self.one("BITCAST", [x], element, x.shape)
 
     def carrier(self, op: str, element: ElementType) -> ElementType:
         """The type in which `op`, which only moves elements, moves those of `element`: itself, or an integer of the
