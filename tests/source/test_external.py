@@ -260,7 +260,7 @@ def test_a_cache_that_links_model_and_weights_to_one_folder(tmp_path: Path) -> N
 
 def test_strings_and_numbers_that_lie_in_the_message() -> None:
     model = conv_model()
-    model.graph.initializer.append(onnx.helper.make_tensor("s", onnx.TensorProto.STRING, [2], [b"a", b"b"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([b"a", b"b"], object), "s"))
     model.graph.initializer.append(onnx.helper.make_tensor("i", onnx.TensorProto.INT64, [2], [1, 2]))
     model.graph.initializer.append(onnx.helper.make_tensor("h", onnx.TensorProto.INT4, [3], [1, 2, 3]))
     assert load(model).problems == ()

@@ -6,6 +6,8 @@ import io
 import json
 import pickle
 import struct
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -197,3 +199,18 @@ def test_other_archives(tmp_path: Path) -> None:
     assert refusal(archive(tmp_path / "e.zip", {})).code in ("F350", "F301")
     assert refusal(write(tmp_path / "b.pth", b"PK\x03\x04" + b"\0" * 60)).code == "F350"
     assert refusal(write(tmp_path / "m.gguf", b"GGUF\x03\0\0\0")).code == "F350"
+
+
+def test_telling_what_a_file_is_needs_no_heavy_import(tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom fidelite.errors import LoadError\nfrom fidelite.source.load import load\n"
+        "heavy = ('onnx', 'onnx_ir', 'numpy')\nassert not any(n in sys.modules for n in heavy)\n"
+        "from fidelite.source.formats import check_file\nfrom pathlib import Path\n"
+        "try:\n    check_file(Path(sys.argv[1]))\nexcept LoadError as error:\n    print(error.code)\n"
+        "assert not any(n in sys.modules for n in heavy)\n"
+    )
+    empty = write(tmp_path / "m.onnx", b"")
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(empty)], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "F302"
