@@ -125,6 +125,12 @@ class ElementwiseBuilder(BuilderCore):
             x = self._reshaped(root, x.shape)
         return self.one("BITCAST", [x], element, x.shape)
 
+    def _common(self, op: str, a: Tensor, b: Tensor) -> ElementType:
+        if a.element is not b.element:
+            raise UnsupportedType(f"{op} needs operands of one type, and got {a.element.name} and {b.element.name}",
+                                  remedy="cast one of them in the model")
+        return a.element
+
     def add(self, a: Tensor, b: Tensor) -> Tensor:
         return self.binary("ADD", a, b)
 
