@@ -145,16 +145,15 @@ def examine(model: Path | str | ir.Model | onnx.ModelProto, *, weights: Path | N
     Raises only where there is no graph to speak of: the file holds something else, or names and edges of the
     graph are broken (then with everything else that was found).
     """
-    import onnx
+    if isinstance(model, (str, Path)):
+        path = Path(model)
+        formats.check_file(path)
+        return _examine_proto(_read(path), path, path.parent, weights, None)
     import onnx_ir as ir
 
     if isinstance(model, ir.Model):
         return _examine_ir(model, weights)
-    if isinstance(model, onnx.ModelProto):
-        return _examine_proto(model, None, Path(), weights, model)
-    path = Path(model)
-    formats.check_file(path)
-    return _examine_proto(_read(path), path, path.parent, weights, None)
+    return _examine_proto(model, None, Path(), weights, model)
 
 
 def _read(path: Path) -> onnx.ModelProto:
