@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fidelite.pipeline import AnyModel, Conversion
+    from fidelite.verification import Verified
 
 __version__ = "0.1.0"
 
@@ -17,3 +20,10 @@ def convert(model: AnyModel, *, on_progress: Callable[[str, float], None] | None
     from fidelite import pipeline
 
     return pipeline.convert(model, pipeline.options_of(options), on_progress)
+
+
+def verify(model: Path | str, tflite: Path | str, **options: Any) -> Verified:
+    """Compare a `.tflite` file with the ONNX file it came from. See `fidelite.verification.verify`."""
+    from fidelite import verification
+
+    return verification.verify(model, tflite, **options)
