@@ -88,6 +88,7 @@ class _Driver:
             self._node(node)
         raise_all(_summarised(self.errors))
         self._outputs(source.outputs)
+        _add_called_graphs(self.result.model)
         if self.b.narrowed:
             names = ", ".join(sorted(self.b.narrowed))
             self.result.notices.append(Notice(
@@ -276,6 +277,13 @@ class _Driver:
                 self.values[value] = self.b.constant(np.asarray(array), value.name or "")
         self.result.folded += 1
         return True
+
+
+def _add_called_graphs(model: Model) -> None:
+    """Let the model hold every graph that an operator of its graphs calls."""
+    for graph in model.graphs:  # grows while it is walked
+        for operator in graph.operators:
+            model.graphs += [called for called in operator.graphs if called not in model.graphs]
 
 
 _DEFERRED = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten", "Cast"})

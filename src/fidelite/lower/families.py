@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 FAMILIES = (
-    "activation", "arithmetic", "bitwise", "cast", "convolution", "filling", "joining", "logic", "matmul",
-    "padding", "pooling", "softmax", "trigonometry", "views",
+    "activation", "arithmetic", "bitwise", "cast", "convolution", "filling", "gathering", "joining",
+    "logic", "matmul", "ordering", "padding", "pooling", "scattering", "softmax", "trigonometry", "views",
 )
 
 

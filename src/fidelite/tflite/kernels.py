@@ -150,6 +150,7 @@ _KERNELS: dict[str, str] = {
     "COMPLEX_ABS": "c64",
     "NON_MAX_SUPPRESSION_V4": "f32",
     "NON_MAX_SUPPRESSION_V5": "f32",
+    "STABLEHLO_SCATTER": "f32 f16 f64 i8 u8 i16 u16 i32 u32 i64 u64 bool",
     "STABLEHLO_GATHER": "f32 f16 bf16 f64 i8 u8 i16 u16 i32 u32 i64 u64 bool c64",
     "STABLEHLO_PAD": "f32 f16 bf16 f64 i8 u8 i16 u16 i32 u32 i64 u64 bool c64",
     "RANDOM_UNIFORM": "f32",

@@ -15,7 +15,7 @@ from fidelite.tflite.ops import OPS
 def check_model(model: Model, *, after: str = "") -> None:
     """Raise InternalError, naming the first fault and the pass that left it."""
     for graph in model.graphs:
-        fault = _fault(graph)
+        fault = _fault(graph, passes=graph is not model.main)
         if fault:
             raise InternalError(f"the graph '{graph.name}' is broken{f' after {after}' if after else ''}: {fault}",
                                 remedy="please report this, with the model if you can share it")
@@ -29,14 +29,15 @@ def check_model(model: Model, *, after: str = "") -> None:
                 raise InternalError(f"the signature's output '{name}' is no output of its graph, after {after}")
 
 
-def _fault(graph: Graph) -> str:
+def _fault(graph: Graph, *, passes: bool) -> str:
+    """The first fault. A graph that operators call may pass an input on as an output (`passes`)."""
     made: set[Tensor] = set(graph.inputs)
     for operator in graph.operators:
         if fault := _operator_fault(operator, made):
             return fault
         made.update(operator.outputs)
     for tensor in graph.outputs:
-        if tensor not in made or tensor.is_constant or tensor in graph.inputs:
+        if tensor not in made or tensor.is_constant or (tensor in graph.inputs and not passes):
             return f"the output '{tensor.name}' has no operator that makes it"
     if len(graph.output_set()) != len(graph.outputs):
         return "two outputs share a tensor"

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from fidelite.tflite.builder.indexing import IndexingBuilder
 from fidelite.tflite.builder.network import NetworkBuilder, window_size
 
 __all__ = ["Builder", "window_size"]
 
 
-class Builder(NetworkBuilder):
+class Builder(NetworkBuilder, IndexingBuilder):
     """All Builder methods together."""

@@ -34,6 +34,7 @@ class BuilderCore:
         """Where a symbol's value can be read at run time: a tensor and its axis."""
         self._counter = 0
         self._memo: dict[Any, Tensor] = {}
+        self._regions: dict[Any, Graph] = {}
 
     # -- names and constants
 
