@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 FAMILIES = (
-    "activation", "arithmetic", "bitwise", "cast", "convolution", "filling", "gathering", "joining",
+    "activation", "arithmetic", "bitwise", "cast", "convolution", "filling", "fused", "gathering", "joining",
     "logic", "matmul", "ordering", "padding", "pooling", "scattering", "softmax", "trigonometry", "views",
 )
 
