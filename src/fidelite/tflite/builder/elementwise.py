@@ -34,8 +34,8 @@ class ElementwiseBuilder(BuilderCore):
             signed = ElementType.INT64
             return self.bitcast(self.binary(op, self.bitcast(a, signed), self.bitcast(b, signed), **options), element)
         if element is ElementType.UINT64 and op in ("MAXIMUM", "MINIMUM"):
-            best = self.binary(op, self._ordered_as_signed(a), self._ordered_as_signed(b))
-            return self.bitcast(self.binary("ADD", best, self.scalar(_SIGN, best)), element)
+            best = self.binary(op, self.ordered(a), self.ordered(b))
+            return self.from_ordered(best, element)
         wide = self.compute_type(op, element)
         result = self._broadcasting(op, [self.cast(a, wide), self.cast(b, wide)], wide, **options)
         return self.cast(result, element)
@@ -44,15 +44,27 @@ class ElementwiseBuilder(BuilderCore):
         """A comparison: bool, broadcast. float64 is compared in float32."""
         element = self._common(op, a, b)
         if element is ElementType.UINT64:
-            a, b = self._ordered_as_signed(a), self._ordered_as_signed(b)
+            a, b = self.ordered(a), self.ordered(b)
             element = ElementType.INT64
         wide = self.compute_type(op, element)
         return self._broadcasting(op, [self.cast(a, wide), self.cast(b, wide)], ElementType.BOOL)
 
-    def _ordered_as_signed(self, x: Tensor) -> Tensor:
-        """uint64 as int64 in the same order: the sign bit flipped."""
+    def ordered(self, x: Tensor) -> Tensor:
+        """uint64 or float64 as int64 in the same order (-0 and 0 alike; NaN beyond the infinities)."""
         signed = self.bitcast(x, ElementType.INT64)
-        return self.binary("ADD", signed, self.scalar(_SIGN, signed))
+        if x.element is ElementType.UINT64:  # the sign bit flipped
+            return self.binary("ADD", signed, self.scalar(_SIGN, signed))
+        return self._flipped(signed)
+
+    def from_ordered(self, x: Tensor, element: ElementType) -> Tensor:
+        """The inverse of `ordered`."""
+        signed = self.binary("ADD", x, self.scalar(_SIGN, x)) if element is ElementType.UINT64 else self._flipped(x)
+        return self.bitcast(signed, element)
+
+    def _flipped(self, x: Tensor) -> Tensor:
+        """Non-negative numbers as they are, negative ones in the opposite order: x < 0 to -2^63 - x."""
+        negative = self.compare("LESS", x, self.scalar(0, x))
+        return self.select(negative, self.binary("SUB", self.scalar(_SIGN, x), x), x)
 
     def _broadcasting(self, op: str, operands: Sequence[Tensor], element: ElementType, **options: Any) -> Tensor:
         """`op` on operands of broadcast shapes. Axes that broadcast alike are merged where the kernel's rank is too
