@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 
 FAMILIES = (
-    "activation", "arithmetic", "bitwise", "cast", "convolution", "filling", "fused", "gathering", "joining",
-    "logic", "matmul", "ordering", "padding", "pooling", "scattering", "softmax", "trigonometry", "views",
+    "activation", "arithmetic", "bitwise", "cast", "convolution", "einsum", "filling", "fused",
+    "gathering", "joining", "logic", "matmul", "ordering", "padding", "pooling", "ranking",
+    "reduction", "scattering", "softmax", "trigonometry", "views",
 )
 
 

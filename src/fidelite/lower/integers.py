@@ -5,6 +5,8 @@ LiteRT divides int32 only. 64-bit quotients are estimated in float32 and correct
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 import numpy as np
 
 from fidelite.tflite.builder import Builder
@@ -13,6 +15,7 @@ from fidelite.tflite.types import ElementType
 
 I64, U64, F32 = ElementType.INT64, ElementType.UINT64, ElementType.FLOAT32
 _WIDE = (ElementType.UINT32, I64)
+_E = Decimal("2.718281828459045235360287471352662498")
 
 
 def quotient(b: Builder, x: Tensor, y: Tensor) -> Tensor:
@@ -141,3 +144,28 @@ def power(b: Builder, x: Tensor, exponent: int) -> Tensor:
             assert result is not None
             return result
         square = b.mul(square, square)
+
+
+def root(b: Builder, x: Tensor) -> Tensor:
+    """The square root without its fraction, for x >= 0: float32's, after one step of Newton's method off by at most
+    one for any int64, then corrected."""
+    wide = b.bitcast(x, I64) if x.element is U64 else b.cast(x, I64)
+    one = b.scalar(1, I64)
+    r = b.cast(b.unary("SQRT", b.cast(wide, F32)), I64)
+    twice = b.maximum(b.scalar(2, I64), b.add(r, r))
+    r = b.add(r, b.cast(b.div(b.cast(b.sub(wide, b.mul(r, r)), F32), b.cast(twice, F32)), I64))
+    for _ in range(2):
+        r = b.sub(r, b.cast(b.compare("GREATER", b.mul(r, r), wide), I64))
+    for _ in range(2):
+        following = b.add(r, one)
+        r = b.add(r, b.cast(b.compare("LESS_EQUAL", b.mul(following, following), wide), I64))
+    return b.bitcast(r, U64) if x.element is U64 else b.cast(r, x.element)
+
+
+def logarithm(b: Builder, x: Tensor) -> Tensor:
+    """The natural logarithm without its fraction, for x >= 1: how many powers of e (from e^1) are not larger."""
+    wide = b.bitcast(x, I64) if x.element is U64 else b.cast(x, I64)
+    powers = b.constant(np.array([int(_E**k) + 1 for k in range(1, 44)], np.int64))
+    reached = b.compare("GREATER_EQUAL", b.unsqueeze(wide, [wide.rank]), powers)
+    count = b.reduce("SUM", b.cast(reached, ElementType.INT32), [wide.rank], keep_dims=False)
+    return b.bitcast(b.cast(count, I64), U64) if x.element is U64 else b.cast(count, x.element)

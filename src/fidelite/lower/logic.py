@@ -45,14 +45,9 @@ def compared(b: Builder, op: str, x: Tensor, y: Tensor) -> Tensor:
     """A comparison. float64 is compared as integers in the same order (NaN is unequal to all, itself included)."""
     if x.element is not _F64:
         return b.compare(op, x, y)
-    keys: list[Tensor] = []
-    numbers: list[Tensor] = []
-    for operand in (x, y):
-        bits, size = _size_bits(b, operand)
-        keys.append(b.select(b.compare("LESS", bits, b.scalar(0, _I64)), b.unary("NEG", size), size))
-        numbers.append(b.compare("LESS_EQUAL", size, b.scalar(_INFINITY_BITS, _I64)))
-    both = b.logical("LOGICAL_AND", numbers[0], numbers[1])
-    return b.logical("LOGICAL_AND", b.compare(op, keys[0], keys[1]), both)
+    infinity = b.scalar(_INFINITY_BITS, _I64)
+    numbers = [b.compare("LESS_EQUAL", _size_bits(b, operand)[1], infinity) for operand in (x, y)]
+    return b.logical("LOGICAL_AND", b.compare(op, b.ordered(x), b.ordered(y)), b.logical("LOGICAL_AND", *numbers))
 
 
 @lowers("Equal", since=7)
