@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fidelite.inspection import Inspection
+    from fidelite.optable import OpSupport
     from fidelite.pipeline import AnyModel, Conversion
     from fidelite.verification import Verified
 
@@ -27,3 +29,25 @@ def verify(model: Path | str, tflite: Path | str, **options: Any) -> Verified:
     from fidelite import verification
 
     return verification.verify(model, tflite, **options)
+
+
+def inspect(model: Path | str, *, shapes: Mapping[str, Sequence[int]] | None = None,
+            weights: Path | str | None = None) -> Inspection:
+    """What an `.onnx` or `.tflite` file holds, and whether it converts. See `fidelite.inspection.inspect`."""
+    from fidelite import inspection
+
+    return inspection.inspect(model, shapes=shapes, weights=weights)
+
+
+def describe(result: Conversion, file: Path | str | None = None, *, delegation: bool = True) -> dict[str, Any]:
+    """Figures of a conversion as plain data, for reports. See `fidelite.summary.describe`."""
+    from fidelite import summary
+
+    return summary.describe(result, file, delegation=delegation)
+
+
+def ops() -> list[OpSupport]:
+    """Every operator that converts, in which schema versions, and what of it is refused."""
+    from fidelite import optable
+
+    return optable.ops()

@@ -1,0 +1,209 @@
+"""`fidelite convert`, `verify` and `export`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+import fidelite
+from fidelite.cli import base, words
+from fidelite.errors import FideliteError, Several, UsageError, VerificationError
+from fidelite.options import PRECISIONS, TARGETS
+
+if TYPE_CHECKING:
+    from fidelite.pipeline import Conversion
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_STAGES = {"read": "reading", "prepare": "preparing", "lower": "lowering", "optimize": "optimizing",
+           "quantize": "quantizing", "write": "writing", "verify": "proving"}
+_EXPORT = (
+    "in Python: torch.onnx.export(model.eval(), (example,), 'model.onnx', dynamo=True, external_data=False)\n"
+    "then: fidelite convert model.onnx"
+)
+
+
+def _file(**more: Any) -> Any:
+    return click.Path(path_type=Path, **more)
+
+
+def _edge_options(function: F) -> F:
+    """Options that change what the model takes and gives."""
+    options = [
+        click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,512,512",
+                     help="Fix the shape of an input whose dimensions are open. May be repeated."),
+        click.option("--outputs", multiple=True, metavar="NAME,...",
+                     help="Keep these outputs, in this order, and drop what only served the others."),
+        click.option("--layout", "layouts", multiple=True, metavar="NAME=nhwc|nchw",
+                     help="Layout of an input or output; as the source has it by default. May be repeated."),
+        click.option("--normalize", "presets", multiple=True, metavar="[NAME=]imagenet",
+                     help="Put ImageNet's normalisation of pictures of 0..255 into the graph."),
+        click.option("--mean", "means", multiple=True, metavar="[NAME=]M,M,M",
+                     help="Put y = (x * scale - mean) / std into the graph; 0 by default."),
+        click.option("--std", "stds", multiple=True, metavar="[NAME=]S,S,S", help="See --mean; 1 by default."),
+        click.option("--scale", "scales", multiple=True, metavar="[NAME=]1/255", help="See --mean; 1 by default."),
+        click.option("--argmax", multiple=True, metavar="NAME,...",
+                     help="Replace an output by the index of its largest class (int32)."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _choices(function: F) -> F:
+    """Options about how the model is converted."""
+    options = [
+        click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
+                     help="Element type of the weights (and of what is computed, for int8 and int16x8)."),
+        click.option("--target", type=click.Choice(TARGETS), default="cpu", show_default=True,
+                     help="What the model is to run on."),
+        click.option("--approximate", multiple=True, metavar="RULE", help="Allow an approximation, by its name."),
+        click.option("--weights", type=_file(), metavar="FILE",
+                     help="The file with the model's weights, where it has another name."),
+        click.option("--samples", type=_file(), metavar="FILE.npz", help="Inputs of your own for the proof."),
+        click.option("--no-verify", is_flag=True, help="Do not prove the result; the file will say so."),
+        click.option("--explain", is_flag=True, help="Say where passes left the graph alone, and why."),
+        click.option("--report", type=_file(), metavar="FILE.html|FILE.json", help="Write a report, too."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@click.command(short_help="Convert a model to .tflite, and prove it.")
+@click.argument("model", type=_file())
+@click.option("-o", "--output", type=_file(), metavar="OUT.tflite",
+              help="The file to write; MODEL's name with .tflite, beside it, by default.")
+@_edge_options
+@_choices
+@base.common
+def convert(model: Path, output: Path | None, report: Path | None, as_json: bool, **given: Any) -> None:
+    """Convert MODEL (.onnx) to LiteRT, and prove that the result computes the same.
+
+    Source and result are run on the same inputs; the file is written only if they agree. Inputs and outputs keep
+    their names, order, shapes and types unless you say otherwise.
+    """
+    _refuse_program(model)
+    target = output or model.with_suffix(".tflite")
+    if report is not None and report.suffix.lower() not in (".html", ".htm", ".json"):
+        raise UsageError(f"a report is a .html or a .json file, not '{report.name}'", code="F240",
+                         remedy="--report report.html")
+    arguments = _arguments(given)
+    with base.Bar(quiet=as_json) as bar:
+        try:
+            result = fidelite.convert(model, on_progress=lambda s, d: bar(_STAGES.get(s, s), d), **arguments)
+        except VerificationError as error:
+            raise _with_evidence(error, target) from error
+        bar("writing", 0.0)
+        result.save(target)
+        bar("asking LiteRT", 1.0)
+        data = fidelite.describe(result, target)
+    _tell(data, target, report, as_json=as_json)
+
+
+def _refuse_program(model: Path) -> None:
+    """`package.module:factory` is for `export`; a path with a drive letter never looks like one."""
+    if words.module_and_name(str(model)) is not None and not model.exists():
+        raise UsageError(f"'{model}' names a Python function, not a file", code="F241",
+                         remedy=_EXPORT)
+
+
+def _arguments(given: dict[str, Any]) -> dict[str, Any]:
+    """Options as `fidelite.convert` takes them."""
+    return {
+        "precision": given["precision"],
+        "shapes": words.shapes(given["shapes"]),
+        "outputs": words.names(given["outputs"]),
+        "layout": words.layouts(given["layouts"]),
+        "normalize": words.normalizations(given["presets"], given["means"], given["stds"], given["scales"]),
+        "argmax": words.names(given["argmax"]),
+        "target": given["target"],
+        "approximate": words.names(given["approximate"]),
+        "weights": given["weights"],
+        "verify": not given["no_verify"],
+        "samples": given["samples"],
+        "explain": given["explain"],
+    }
+
+
+def _tell(data: dict[str, Any], target: Path, report: Path | None, *, as_json: bool) -> None:
+    from fidelite.report import conversion
+    from fidelite.report.figures import quoted
+
+    document = conversion.document(data, commands=[
+        (f"fidelite run {quoted(target)} --input PICTURE.jpg", "try it on a picture"),
+        (f"fidelite benchmark {quoted(data['source']['path'])} {quoted(target)}", "compare the two"),
+    ])
+    if report is not None:
+        base.write_report(report, data, document)
+    if as_json:
+        base.print_json(data)
+        return
+    base.show(document)
+    if report is not None:
+        click.echo(f"\nreport: {report}")
+
+
+def _with_evidence(error: VerificationError, target: Path) -> FideliteError:
+    """The error, told with where the failing file and its figures were kept. Nothing is published."""
+    evidence: Conversion | None = error.evidence
+    if evidence is None:
+        return error
+    model, report = target.with_suffix(".failed.tflite"), target.with_suffix(".failed.json")
+    try:
+        evidence.save(model)
+        data = fidelite.describe(evidence, model, delegation=False) | {"error": error.to_json()}
+        base.write_text(report, json.dumps(data, indent=2, ensure_ascii=False))
+    except FideliteError as second:
+        return Several([error, second])
+    error.details |= {"kept": [str(model), str(report)]}
+    error.reason += f" Nothing was published. Kept for study: '{model}' and '{report}'."
+    if "OUT.tflite" in error.remedy and evidence.source.path is not None:
+        from fidelite.report.figures import quoted
+
+        error.remedy = f"fidelite verify {quoted(evidence.source.path)} {quoted(model)} --bisect"
+    return error
+
+
+@click.command(short_help="Compare a model with its .tflite.")
+@click.argument("model", type=_file())
+@click.argument("result", type=_file(), metavar="OUT.tflite")
+@click.option("--samples", type=_file(), metavar="FILE.npz", help="Inputs of your own to compare on.")
+@click.option("--weights", type=_file(), metavar="FILE", help="The file with MODEL's weights, if not where it says.")
+@click.option("--bisect", is_flag=True, help="Name the first node that differs, and write the model cut down to it.")
+@base.common
+def verify(model: Path, result: Path, samples: Path | None, weights: Path | None, bisect: bool, as_json: bool) -> None:
+    """Run MODEL (.onnx) and OUT.tflite on the same inputs and compare every output.
+
+    Exit code 5 if they differ, or if the comparison could not have failed.
+    """
+    more: dict[str, Any] = {} if weights is None else {"weights": weights}
+    with base.Bar(quiet=as_json) as bar:
+        found = fidelite.verify(model, result, samples=samples, bisect=bisect, on_progress=bar, **more)
+    if as_json:
+        base.print_json(found.to_json())
+    else:
+        from fidelite.report import conversion
+
+        base.show(conversion.verification_document(str(model), str(result), found.to_json()))
+    click.get_current_context().exit(0 if found.proven else 5)
+
+
+@click.command(short_help="PyTorch to ONNX (not there yet).", context_settings={"ignore_unknown_options": True})
+@click.argument("factory", metavar="PACKAGE.MODULE:FACTORY")
+@click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="")
+@base.common
+def export(factory: str, rest: tuple[str, ...], as_json: bool) -> None:
+    """Export a PyTorch network to ONNX: not there yet. It comes with the PyTorch extra.
+
+    Until then export in Python with torch.onnx.export. BiSeNet face parsing has an exporter of its own:
+    python -m fidelite.examples.face_parsing.export OUT.onnx --checkpoint FILE
+    """
+    raise UsageError(
+        f"`fidelite export {factory}` is not there yet: it comes with the PyTorch extra", code="F242",
+        remedy=f"{_EXPORT}\n"
+               "BiSeNet face parsing: python -m fidelite.examples.face_parsing.export OUT.onnx --checkpoint FILE")

@@ -1,0 +1,103 @@
+"""Words of the command line to values. What cannot be read is a usage error that shows how it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import click
+
+from fidelite.options import LAYOUTS, LayoutName, Normalization
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def shapes(words: Sequence[str]) -> Shapes:
+    """`input=1,3,512,512`, any number of times."""
+    found: Shapes = {}
+    for word in words:
+        name, dims = _named(word, "--shape", "NAME=1,3,512,512")
+        try:
+            found[name] = tuple(int(d) for d in dims.replace("x", ",").split(","))
+        except ValueError:
+            raise _unreadable(word, "--shape", "NAME=1,3,512,512, whole numbers separated by commas") from None
+    return found
+
+
+def names(words: Sequence[str]) -> tuple[str, ...]:
+    """`a,b`, any number of times."""
+    return tuple(name for word in words for name in word.split(",") if name)
+
+
+def layouts(words: Sequence[str]) -> dict[str, LayoutName]:
+    """`input=nhwc`, any number of times."""
+    found: dict[str, LayoutName] = {}
+    for word in words:
+        name, layout = _named(word, "--layout", "NAME=nhwc")
+        known: dict[str, LayoutName] = {"source": "source", "nhwc": "nhwc", "nchw": "nchw"}
+        if layout.lower() not in known:
+            raise _unreadable(word, "--layout", f"NAME={'|'.join(LAYOUTS)}")
+        found[name] = known[layout.lower()]
+    return found
+
+
+def normalizations(
+    presets: Sequence[str], means: Sequence[str], stds: Sequence[str], scales: Sequence[str]
+) -> dict[str, Normalization]:
+    """Normalisation per input; '' stands for the only picture input. Each word may begin with `NAME=`."""
+    found: dict[str, Normalization] = {}
+    for word in presets:
+        name, preset = _maybe_named(word)
+        if preset.lower() != "imagenet":
+            raise _unreadable(word, "--normalize", "imagenet, or NAME=imagenet; others with --mean, --std and --scale")
+        found[name] = Normalization.imagenet()
+    words = {"--mean": means, "--std": stds, "--scale": scales}
+    parts = {option: _figures(given, option) for option, given in words.items()}
+    touched = {name for part in parts.values() for name in part}
+    for name in sorted(touched):
+        if name in found:
+            raise click.UsageError("--normalize says mean, std and scale already: leave the others out")
+        scale = parts["--scale"].get(name, (1.0,))
+        if len(scale) != 1:
+            raise _unreadable(",".join(map(str, scale)), "--scale", "one number, such as 1/255")
+        found[name] = Normalization(parts["--mean"].get(name, (0.0,)), parts["--std"].get(name, (1.0,)), scale[0])
+    return found
+
+
+def _figures(words: Sequence[str], option: str) -> Mapping[str, tuple[float, ...]]:
+    found: dict[str, tuple[float, ...]] = {}
+    for word in words:
+        name, numbers = _maybe_named(word)
+        try:
+            found[name] = tuple(_fraction(n) for n in numbers.split(","))
+        except (ValueError, ZeroDivisionError):
+            raise _unreadable(word, option, "numbers separated by commas, such as 0.485,0.456,0.406 or 1/255") from None
+    return found
+
+
+def _fraction(word: str) -> float:
+    above, slash, below = word.partition("/")
+    return float(above) / float(below) if slash else float(above)
+
+
+def _maybe_named(word: str) -> tuple[str, str]:
+    name, _, value = word.rpartition("=")
+    return name, value
+
+
+def _named(word: str, option: str, example: str) -> tuple[str, str]:
+    name, equals, value = word.rpartition("=")
+    if not equals or not name or not value:
+        raise _unreadable(word, option, example)
+    return name, value
+
+
+def _unreadable(word: str, option: str, example: str) -> click.BadParameter:
+    return click.BadParameter(f"'{word}' cannot be read; it is written as {example}", param_hint=option)
+
+
+def module_and_name(word: str) -> tuple[str, str] | None:
+    """`package.module:factory` as its two parts; None for anything else, such as a Windows path `C:\\x.onnx`."""
+    module, colon, name = word.rpartition(":")
+    if not colon or not name.isidentifier() or len(module) < 2:
+        return None
+    return (module, name) if all(part.isidentifier() for part in module.split(".")) else None

@@ -1,0 +1,133 @@
+"""A conversion and a verification as documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from fidelite.report import figures, findings
+from fidelite.report.document import Cell, Column, Commands, Document, Facts, Lines, Part, Section, Table, Tone
+
+_TONES: dict[str, Tone] = {"proven": "good", "mismatch": "bad", "not proven": "warn"}
+_STAGES = {"read": "read", "prepare": "prepare", "lower": "lower", "optimize": "optimize", "quantize": "quantize",
+           "write": "write", "verify": "prove"}
+
+
+def document(data: Mapping[str, Any], *, commands: Sequence[tuple[str, str]] = ()) -> Document:
+    """What `fidelite.describe` gives, as people read it; `commands` are what to type next."""
+    source, result = data["source"], data["result"]
+    sections = [_in(source), _out(result, data)]
+    if (proof := data["verification"]) is not None:
+        sections.append(proof_section(proof))
+    if found := findings.of_notices(data["notices"]):
+        sections.append(Section("To know", found))
+    if data["refusals"]:
+        lines = Lines(data["refusals"])
+        sections.append(Section("What passes left alone", [lines]))
+    sections.append(Section("Time", [Lines([_times(data["seconds"])])]))
+    if commands:
+        sections.append(Section("Next", [Commands(commands)]))
+    title = f"{_name(source['path'], 'the model')} -> {_name(result['path'], 'a .tflite file')}"
+    return Document(title, "", _verdict(data), sections)
+
+
+def _name(path: str | None, otherwise: str) -> str:
+    return otherwise if path is None else PurePath(path).name
+
+
+def _verdict(data: Mapping[str, Any]) -> Cell:
+    proof = data["verification"]
+    if proof is None:
+        return Cell("written, but not proven (--no-verify)", "warn")
+    if proof["proven"]:
+        text = f"proven: {proof['result']} gives what {proof['source']} gives, on {proof['samples']} samples"
+        return Cell(text, "good")
+    return Cell({"mismatch": "results differ", "not proven": "not proven"}[proof["verdict"]], "bad")
+
+
+def _in(source: Mapping[str, Any]) -> Section:
+    rows: list[tuple[str, str | Cell]] = [
+        ("file", f"{figures.size(source['bytes'])}"
+         + (f" in {1 + len(source['files'])} files" if source["files"] else "")
+         + f", opset {source['opset']}, {source['producer'] or 'unknown producer'}"),
+        ("nodes", f"{source['nodes']:,}"),
+    ]
+    return Section("In", [Facts(rows), _ports(source)])
+
+
+def _out(result: Mapping[str, Any], data: Mapping[str, Any]) -> Section:
+    rows: list[tuple[str, str | Cell]] = []
+    size = "not written" if result["bytes"] is None else figures.size(result["bytes"])
+    share = f", {result['bytes'] / data['source']['bytes'] * 100:.0f} % of the source" if (
+        result["bytes"] and data["source"]["bytes"]) else ""
+    rows.append(("file", f"{size}{share}, {result['precision']}, for {result['target']}"))
+    most = ", ".join(f"{count} {name}" for name, count in list(result["ops"].items())[:6])
+    more = ", ..." if len(result["ops"]) > 6 else ""
+    rows.append(("operators", f"{result['operators']:,} ({most}{more})"))
+    rows.append(("TRANSPOSEs", f"{result['transposes']} left"))
+    if (taken := result["xnnpack"]) is not None:
+        rest = [f"{all_ - some} {name}" for name, (some, all_) in taken["per_op"].items() if some < all_]
+        text = f"takes {taken['taken']} of {taken['total']} operators" + (f"; not {', '.join(rest)}" if rest else "")
+        rows.append(("XNNPACK", text))
+    return Section("Out", [Facts(rows), _ports(result)])
+
+
+def _ports(side: Mapping[str, Any]) -> Table:
+    rows = [[kind, Cell(p["name"], "strong"), p["type"], figures.shape(p["shape"])]
+            for kind, ports in (("in", side["inputs"]), ("out", side["outputs"])) for p in ports]
+    return Table([Column(""), Column("name"), Column("type"), Column("shape")], rows)
+
+
+def proof_section(proof: Mapping[str, Any], title: str = "Proof") -> Section:
+    """The table of a verification: each output's verdict and figures, and the reasons of those that failed."""
+    rows = proof.get("rows") or [_row(o) for o in proof["outputs"]]
+    shown: list[Sequence[str | Cell]] = []
+    with_classes = any(r["argmax_agreement"] is not None for r in rows)
+    for r in rows:
+        cells: list[str | Cell] = [
+            Cell(r["output"], "strong"), Cell(r["verdict"], _TONES[r["verdict"]]), figures.number(r["max_abs"]),
+            figures.number(r["max_rel"]), figures.number(r["cosine"]) if r["cosine"] != 1 else "1",
+        ]
+        shown.append([*cells, figures.share(r["argmax_agreement"])] if with_classes else cells)
+    columns = [Column("output"), Column("verdict"), Column("max error", right=True),
+               Column("relative", right=True), Column("cosine", right=True)]
+    columns += [Column("same argmax", right=True)] if with_classes else []
+    parts: list[Part] = [Table(columns, shown)]
+    failed = [Cell(f"'{r['output']}' {r['reason']}", _TONES[r["verdict"]]) for r in rows if r["verdict"] != "proven"]
+    problems = [Cell(p, "bad") for p in proof["problems"]]
+    if problems or failed:
+        parts.append(Lines([*problems, *failed]))
+    note = f"{proof['source']} against {proof['result']}, {figures.count(proof['samples'], 'sample')}"
+    return Section(title, parts, note)
+
+
+def _row(output: Mapping[str, Any]) -> dict[str, Any]:
+    f = output["figures"] or {}
+    names = ("max_abs", "max_rel", "cosine", "argmax_agreement")
+    return {"output": output["name"], "verdict": output["verdict"], "reason": output["reason"],
+            **{name: f.get(name) for name in names}}
+
+
+def _times(seconds: Mapping[str, float]) -> str:
+    told = [f"{_STAGES.get(name, name)} {figures.seconds(value)}" for name, value in seconds.items()]
+    return f"{figures.seconds(sum(seconds.values()))}: {', '.join(told)}"
+
+
+def verification_document(model: str, result: str, proof: Mapping[str, Any]) -> Document:
+    """`fidelite verify`."""
+    verdict = {
+        "proven": Cell("proven: both give the same", "good"),
+        "mismatch": Cell("results differ", "bad"),
+        "not proven": Cell("not proven: the comparison could not have failed", "warn"),
+    }[proof["verdict"]]
+    sections = [proof_section(proof, "Outputs"), *_bisection(proof.get("bisection"))]
+    return Document(f"{PurePath(result).name} against {PurePath(model).name}", "", verdict, sections)
+
+
+def _bisection(data: Mapping[str, Any] | None) -> Iterator[Section]:
+    if not data:
+        return
+    rows = [(str(key).replace("_", " "), str(value)) for key, value in data.items()
+            if isinstance(value, str | int | float) and value != ""]
+    yield Section("First node that differs", [Facts(rows)])

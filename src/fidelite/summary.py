@@ -1,0 +1,84 @@
+"""A conversion in figures, as plain data: what went in, what came out, what was proven, how long it took."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fidelite.errors import FideliteError
+
+if TYPE_CHECKING:
+    from fidelite.pipeline import Conversion
+
+
+def describe(result: Conversion, file: Path | str | None = None, *, delegation: bool = True) -> dict[str, Any]:
+    """Figures of a conversion, in JSON's types.
+
+    Args:
+        result: What `fidelite.convert` returned.
+        file: Where it was saved, if it was.
+        delegation: Whether LiteRT is asked which operators XNNPACK takes (needs `file`; half a second).
+    """
+    path = Path(file) if file is not None else None
+    source, model = result.source, result.model
+    graph = source.model.graph
+    inputs = [v for v in graph.inputs if not v.is_initializer()]
+    operators = Counter(op.op for g in model.graphs for op in g.operators)
+    main = model.graphs[0]
+    proof = result.verification
+    return {
+        "source": {
+            "path": None if source.path is None else str(source.path),
+            "files": [str(p) for p in source.data_files],
+            "bytes": source.total_size,
+            "graph_bytes": source.file_size,
+            "producer": " ".join(p for p in (source.model.producer_name, source.model.producer_version) if p),
+            "opset": source.opset,
+            "nodes": len(graph),
+            "inputs": [_value(v) for v in inputs],
+            "outputs": [_value(v) for v in graph.outputs],
+        },
+        "result": {
+            "path": None if path is None else str(path),
+            "bytes": None if path is None else path.stat().st_size,
+            "precision": result.options.precision,
+            "target": result.options.target,
+            "operators": sum(operators.values()),
+            "ops": dict(operators.most_common()),
+            "transposes": operators["TRANSPOSE"],
+            "inputs": [_tensor(t) for t in main.inputs],
+            "outputs": [_tensor(t) for t in main.outputs],
+            "xnnpack": _delegation(path) if delegation and path is not None else None,
+        },
+        "verification": None if proof is None else {"proven": proof.proven, "rows": proof.summary()} | proof.to_json(),
+        "notices": [n.to_json() for n in result.notices],
+        "passes": {} if result.log is None else dict(result.log.changes),
+        "refusals": [] if result.log is None else list(result.log.refusals),
+        "seconds": dict(result.seconds),
+    }
+
+
+def _value(value: Any) -> dict[str, Any]:
+    shape: Sequence[Any] | None = value.shape
+    dims = None if shape is None else [d if isinstance(d, int) else d.value for d in shape]
+    name = "" if value.dtype is None else value.dtype.name
+    return {"name": value.name or "", "type": {"FLOAT": "float32", "DOUBLE": "float64"}.get(name, name.lower()),
+            "shape": dims}
+
+
+def _tensor(tensor: Any) -> dict[str, Any]:
+    dims = [d if isinstance(d, int) else str(d) for d in tensor.shape]
+    return {"name": tensor.name, "type": tensor.element.name.lower(), "shape": dims}
+
+
+def _delegation(path: Path) -> dict[str, Any] | None:
+    """None where LiteRT cannot say: that is no fault of the file, which the proof has judged."""
+    from fidelite.runtime import LiteRtSession
+
+    try:
+        with LiteRtSession(path) as session:
+            return session.delegated().to_json()
+    except FideliteError:
+        return None
