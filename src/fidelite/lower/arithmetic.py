@@ -220,15 +220,33 @@ def _chain(parts: list[Tensor], join: Callable[[Tensor, Tensor], Tensor]) -> Ten
 
 
 def _extreme(b: Builder, op: str, x: Tensor, y: Tensor) -> Tensor:
-    """The larger or smaller of two, NaN if either is. LiteRT returns the second operand where either is NaN: a
-    constant goes first; of two that are computed, the mean of both orders is taken."""
+    """The larger or smaller of two, NaN if either is.
+
+    LiteRT returns the second operand where either is NaN, so a constant goes first, and of two computed ones the mean
+    of both orders is taken. XNNPACK does so only while neither is stretched along inner axes: then NaN is put back.
+    """
     if y.constant is not None:
         x, y = y, x
-    if x.constant is not None or not x.element.is_float:
+    if not y.element.is_float:
         return b.binary(op, x, y)
-    one, other = b.binary(op, x, y), b.binary(op, y, x)
-    half = b.scalar(0.5, one)
-    return b.add(b.mul(one, half), b.mul(other, half))
+    if x.constant is not None and (x.constant.size == 1 or _is_trailing(x, y)):
+        return b.binary(op, x, y)
+    if x.shape == y.shape and x.constant is None:
+        one, other = b.binary(op, x, y), b.binary(op, y, x)
+        half = b.scalar(0.5, one)
+        return b.add(b.mul(one, half), b.mul(other, half))
+    result = b.binary(op, x, y)
+    for operand in (y,) if x.constant is not None else (y, x):
+        result = b.select(b.compare("EQUAL", operand, operand), result, operand)
+    return result
+
+
+def _is_trailing(x: Tensor, y: Tensor) -> bool:
+    """Whether `x` repeats along leading axes of `y` only."""
+    dims = list(x.shape)
+    while dims and dims[0] == 1:
+        del dims[0]
+    return not dims or tuple(dims) == y.shape[-len(dims):]
 
 
 # -- Clip
@@ -263,5 +281,5 @@ def _clip(b: Builder, x: Tensor, low: Tensor | None, high: Tensor | None) -> Ten
     if x.element is ElementType.BOOL:
         raise UnsupportedAttribute("Clip of booleans has no meaning", remedy="use a numeric type")
     if low is not None:
-        x = b.maximum(low, x)
-    return x if high is None else b.minimum(high, x)
+        x = _extreme(b, "MAXIMUM", x, low)
+    return x if high is None else _extreme(b, "MINIMUM", x, high)

@@ -94,6 +94,9 @@ def _lowered(node: Node, b: Builder, empty: float | None, build: Build) -> Tenso
                       if reduction.keep_dims or i not in axes)
         if 0 in shape or empty is not None:
             return b.constant(np.full(shape, _limited(empty or 0.0, x.element), x.element.dtype))
+    if axes is None and 0 in x.shape:
+        raise NeedsConstant("the reduction of an empty tensor needs axes that are known when converting",
+                            remedy="make the axes an initializer in the model")
     return build(b, x, reduction)
 
 
@@ -139,14 +142,14 @@ def reduce_prod(node: Node, b: Builder) -> Tensor:
 
 @lowers("ReduceMean", partial="integers with axes or sizes known only at run time")
 def reduce_mean(node: Node, b: Builder) -> Tensor:
-    """The mean; of integers, the sum's quotient towards zero."""
+    """The mean; of integers, the sum's quotient towards zero; of nothing, 0 (as ONNX Runtime has it)."""
 
     def build(b: Builder, x: Tensor, r: Reduction) -> Tensor:
         if x.element.is_float:
             return r("MEAN", x)
         return integers.quotient(b, _sum(b, x, r), b.scalar(r.count(x), x))
 
-    return _lowered(node, b, float("nan") if node.input(0).element.is_float else None, build)
+    return _lowered(node, b, 0.0 if node.input(0).element.is_float else None, build)
 
 
 @lowers("ReduceMax")
