@@ -47,7 +47,7 @@ class Reduction:
         assert self.operand is not None
         count = self.b.static_dim(self.operand.shape[0], "the number of axes")
         if x.rank > max_rank(op):
-            raise NeedsConstant(f"LiteRT reduces {max_rank(op)} dimensions at most, and merging those of {x.rank} needs "
+            raise NeedsConstant(f"LiteRT reduces {max_rank(op)} dimensions at most, and merging {x.rank} needs "
                                 "axes that are known when converting",
                                 remedy="make the axes an initializer in the model")
         wide = self.b.compute_type(op, x.element)
