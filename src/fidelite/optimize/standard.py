@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fidelite.optimize.affine import FoldAffine
+from fidelite.optimize.commute import HoistViewsAboveSlices, KeepInnermostAxes, MergeReshapesAcross
 from fidelite.optimize.dead import DropDeadOperators
 from fidelite.optimize.fuse import DropNeedlessBroadcasts, FuseActivations, FuseTransposesIntoProducts
 from fidelite.optimize.layout import ChooseLayout
@@ -15,6 +16,7 @@ from fidelite.optimize.views import ShortenViews
 STANDARD: Sequence[Sequence[Pass]] = (
     (DropDeadOperators(), CancelCasts(), ShareEqualOperators()),
     (ChooseLayout(), DropDeadOperators()),
-    (ShortenViews(), FuseTransposesIntoProducts(), FoldAffine(), FuseActivations(), DropNeedlessBroadcasts(),
+    (ShortenViews(), KeepInnermostAxes(), HoistViewsAboveSlices(), MergeReshapesAcross(), ShortenViews(),
+     FuseTransposesIntoProducts(), FoldAffine(), FuseActivations(), DropNeedlessBroadcasts(),
      ShareEqualOperators(), DropDeadOperators()),
 )

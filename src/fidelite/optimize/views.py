@@ -17,6 +17,7 @@ from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 
 _VIEWS = frozenset({"RESHAPE", "TRANSPOSE"})
 Shape = tuple[int, ...]
+Step = tuple[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _shorten(graph: Graph, b: Builder, operator: Operator, outputs: set[Tensor])
         source = chain[start].inputs[0]
         assert source is not None
         part = chain[start:]
-        plan = plan_of(source.static_shape, [_step(o) for o in part])
+        plan = plan_of(source.static_shape, [step_of(o) for o in part])
         if plan is None:
             continue
         gone = _private(part, outputs)
@@ -120,7 +121,8 @@ def _private(chain: Sequence[Operator], outputs: set[Tensor]) -> int:
     return count
 
 
-def _step(operator: Operator) -> tuple[str, tuple[int, ...]]:
+def step_of(operator: Operator) -> Step:
+    """What a view does: its kind and its shape or permutation. Kind "" where that is not known."""
     if operator.op == "RESHAPE":
         return "RESHAPE", operator.outputs[0].static_shape
     order = operator.inputs[1]
@@ -129,8 +131,20 @@ def _step(operator: Operator) -> tuple[str, tuple[int, ...]]:
     return "TRANSPOSE", tuple(int(a) for a in order.constant.numpy())
 
 
-def plan_of(source: Shape, steps: Sequence[tuple[str, tuple[int, ...]]]) -> Plan | None:
+def plan_of(source: Shape, steps: Sequence[Step]) -> Plan | None:
     """The shortest way to do `steps`; None where they cannot be followed (a run-time order, no elements)."""
+    factors = _follow(source, steps)
+    return None if factors is None else factors.plan(source, _final_shape(source, steps))
+
+
+def innermost_is_last(source: Shape, steps: Sequence[Step]) -> bool:
+    """Whether the source's innermost factor is still the innermost after `steps`."""
+    factors = _follow(source, steps)
+    order = [] if factors is None else [f for axis in factors.axes for f in axis]
+    return bool(order) and order[-1] == max(order)
+
+
+def _follow(source: Shape, steps: Sequence[Step]) -> _Factors | None:
     if any(not kind for kind, _ in steps) or prod(source) == 0:
         return None
     axes: list[list[int]] = []  # per axis, the factors it consists of
@@ -145,10 +159,10 @@ def plan_of(source: Shape, steps: Sequence[tuple[str, tuple[int, ...]]]) -> Plan
             order.axes = [order.axes[a] for a in value]
         elif not order.regroup(value):
             return None
-    return order.plan(source, _final_shape(source, steps))
+    return order
 
 
-def _final_shape(source: Shape, steps: Sequence[tuple[str, tuple[int, ...]]]) -> Shape:
+def _final_shape(source: Shape, steps: Sequence[Step]) -> Shape:
     shape = source
     for kind, value in steps:
         shape = value if kind == "RESHAPE" else tuple(shape[a] for a in value)
@@ -207,9 +221,18 @@ class _Factors:
                 runs.append([factor])
         if len(runs) <= 1:
             return Plan(source, tuple(range(len(source))), source, target)
-        plain = self._merged(runs, source, target)
-        direct = _on_axes(source, target, self.sizes, runs)
-        return min((p for p in (direct, plain) if p is not None), key=lambda p: (p.operators, len(p.permutation)))
+        plans = (_on_axes(source, target, self.sizes, runs), self._on_target_axes(source, target),
+                 self._merged(runs, source, target))
+        return min((p for p in plans if p is not None), key=lambda p: (p.operators, len(p.permutation)))
+
+    def _on_target_axes(self, source: Shape, target: Shape) -> Plan | None:
+        """A TRANSPOSE to the target's own axes (units included), where each is a run of factors."""
+        if any(later != factor + 1 for axis in self.axes for factor, later in zip(axis, axis[1:], strict=False)):
+            return None
+        solid = iter(sorted((i for i, axis in enumerate(self.axes) if axis), key=lambda i: self.axes[i][0]))
+        order = [next(solid) if axis else i for i, axis in enumerate(self.axes)]  # units stay where they are
+        merged = tuple(target[i] for i in order)
+        return Plan(merged, tuple(order.index(i) for i in range(len(order))), source, target)
 
     def _merged(self, runs: list[list[int]], source: Shape, target: Shape) -> Plan:
         by_start = sorted(range(len(runs)), key=lambda i: runs[i][0])
