@@ -9,6 +9,7 @@ from fidelite.optimize.commute import HoistViewsAboveSlices, KeepInnermostAxes, 
 from fidelite.optimize.dead import DropDeadOperators
 from fidelite.optimize.fuse import DropNeedlessBroadcasts, FuseActivations, FuseTransposesIntoProducts
 from fidelite.optimize.layout import ChooseLayout
+from fidelite.optimize.padding import PadPoolsWithZeros
 from fidelite.optimize.passes import Pass
 from fidelite.optimize.share import CancelCasts, ShareEqualOperators
 from fidelite.optimize.views import ShortenViews
@@ -17,6 +18,6 @@ STANDARD: Sequence[Sequence[Pass]] = (
     (DropDeadOperators(), CancelCasts(), ShareEqualOperators()),
     (ChooseLayout(), DropDeadOperators()),
     (ShortenViews(), KeepInnermostAxes(), HoistViewsAboveSlices(), MergeReshapesAcross(), ShortenViews(),
-     FuseTransposesIntoProducts(), FoldAffine(), FuseActivations(), DropNeedlessBroadcasts(),
+     FuseTransposesIntoProducts(), FoldAffine(), FuseActivations(), PadPoolsWithZeros(), DropNeedlessBroadcasts(),
      ShareEqualOperators(), DropDeadOperators()),
 )
