@@ -8,6 +8,8 @@ import numpy as np
 
 from fidelite.errors import UnsupportedAttribute, UnsupportedType
 from fidelite.lower import functions, integers
+from fidelite.lower.broadcasting import pair
+from fidelite.lower.cast import converted
 from fidelite.lower.functions import in_float32
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
@@ -16,25 +18,25 @@ from fidelite.tflite.graph import Tensor
 from fidelite.tflite.types import ElementType
 
 
-@lowers("Add", since=7)
+@lowers("Add")
 def add(node: Node, b: Builder) -> Tensor:
-    return b.add(node.input(0), node.input(1))
+    return b.add(*pair(node, b))
 
 
-@lowers("Sub", since=7)
+@lowers("Sub")
 def sub(node: Node, b: Builder) -> Tensor:
-    return b.sub(node.input(0), node.input(1))
+    return b.sub(*pair(node, b))
 
 
-@lowers("Mul", since=7)
+@lowers("Mul")
 def mul(node: Node, b: Builder) -> Tensor:
-    return b.mul(node.input(0), node.input(1))
+    return b.mul(*pair(node, b))
 
 
-@lowers("Div", since=7)
+@lowers("Div")
 def div(node: Node, b: Builder) -> Tensor:
     """Integers are divided towards zero."""
-    x, y = node.input(0), node.input(1)
+    x, y = pair(node, b)
     return b.div(x, y) if x.element.is_float else integers.quotient(b, x, y)
 
 
@@ -53,10 +55,10 @@ def mod(node: Node, b: Builder) -> Tensor:
 # -- powers
 
 
-@lowers("Pow", since=7, partial="integers to a power that is a float known only at run time")
+@lowers("Pow", partial="integers to a power that is a float known only at run time")
 def pow_(node: Node, b: Builder) -> Tensor:
     """x to the power y, in x's type. Integral powers of float bases are exact up to |y| <= 2^24."""
-    x, y = node.input(0), node.input(1)
+    x, y = pair(node, b)
     known = _uniform(y)
     if x.element.is_float:
         return in_float32(x, b, lambda base: _float_power(b, base, y, known))
@@ -92,7 +94,7 @@ def _float_power(b: Builder, x: Tensor, y: Tensor, known: float | None) -> Tenso
             return b.unary("SQRT", x)
         if known == -1.0:
             return b.div(b.scalar(1.0, x), x)
-    return b.binary("POW", x, b.float32(y))
+    return b.binary("POW", x, converted(b, y, ElementType.FLOAT32))
 
 
 def _integer_power(b: Builder, x: Tensor, y: Tensor) -> Tensor:
@@ -103,6 +105,7 @@ def _integer_power(b: Builder, x: Tensor, y: Tensor) -> Tensor:
     power = b.bitcast(y, wide) if y.element is ElementType.UINT64 else b.cast(y, wide)
     one, two, zero = b.scalar(1, wide), b.scalar(2, wide), b.scalar(0, wide)
     negative = b.compare("LESS", power, zero)
+    unit = b.logical("LOGICAL_OR", b.compare("EQUAL", base, one), b.compare("EQUAL", base, b.scalar(-1, wide)))
     size = b.select(negative, b.unary("NEG", power), power)
     parity = b.binary("FLOOR_MOD", size, two)
     large = b.compare("GREATER", size, b.scalar(63, wide))
@@ -114,9 +117,7 @@ def _integer_power(b: Builder, x: Tensor, y: Tensor) -> Tensor:
         result = b.mul(result, b.select(odd, base, one))
         base = b.mul(base, base)
     if y.element.is_signed_integer:
-        unit = b.compare("EQUAL", b.mul(result, result), one)
-        own = b.logical("LOGICAL_AND", unit, b.compare("EQUAL", b.mul(one, result), result))
-        result = b.select(b.logical("LOGICAL_AND", negative, b.logical_not(own)), zero, result)
+        result = b.select(b.logical("LOGICAL_AND", negative, b.logical_not(unit)), zero, result)
     return b.bitcast(result, x.element) if x.element is ElementType.UINT64 else b.cast(result, x.element)
 
 
@@ -186,12 +187,12 @@ def round_(node: Node, b: Builder) -> Tensor:
 # -- any number of operands
 
 
-@lowers("Sum", since=8)
+@lowers("Sum")
 def sum_(node: Node, b: Builder) -> Tensor:
     return _chain(node.inputs(), b.add)
 
 
-@lowers("Mean", since=8)
+@lowers("Mean")
 def mean(node: Node, b: Builder) -> Tensor:
     parts = node.inputs()
 
@@ -202,12 +203,12 @@ def mean(node: Node, b: Builder) -> Tensor:
     return in_float32(parts[0], b, build)
 
 
-@lowers("Max", since=8)
+@lowers("Max")
 def max_(node: Node, b: Builder) -> Tensor:
     return _chain(node.inputs(), lambda x, y: _extreme(b, "MAXIMUM", x, y))
 
 
-@lowers("Min", since=8)
+@lowers("Min")
 def min_(node: Node, b: Builder) -> Tensor:
     return _chain(node.inputs(), lambda x, y: _extreme(b, "MINIMUM", x, y))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fidelite.lower.broadcasting import pair
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
 from fidelite.tflite.builder import Builder
@@ -14,19 +15,19 @@ _F64, _I64 = ElementType.FLOAT64, ElementType.INT64
 _INFINITY_BITS = int(np.array(np.inf).view(np.int64))
 
 
-@lowers("And", since=7)
+@lowers("And")
 def and_(node: Node, b: Builder) -> Tensor:
-    return b.logical("LOGICAL_AND", node.input(0), node.input(1))
+    return b.logical("LOGICAL_AND", *pair(node, b))
 
 
-@lowers("Or", since=7)
+@lowers("Or")
 def or_(node: Node, b: Builder) -> Tensor:
-    return b.logical("LOGICAL_OR", node.input(0), node.input(1))
+    return b.logical("LOGICAL_OR", *pair(node, b))
 
 
-@lowers("Xor", since=7)
+@lowers("Xor")
 def xor(node: Node, b: Builder) -> Tensor:
-    return b.compare("NOT_EQUAL", node.input(0), node.input(1))
+    return b.compare("NOT_EQUAL", *pair(node, b))
 
 
 @lowers("Not")
@@ -50,29 +51,29 @@ def compared(b: Builder, op: str, x: Tensor, y: Tensor) -> Tensor:
     return b.logical("LOGICAL_AND", b.compare(op, b.ordered(x), b.ordered(y)), b.logical("LOGICAL_AND", *numbers))
 
 
-@lowers("Equal", since=7)
+@lowers("Equal")
 def equal(node: Node, b: Builder) -> Tensor:
-    return compared(b, "EQUAL", node.input(0), node.input(1))
+    return compared(b, "EQUAL", *pair(node, b))
 
 
-@lowers("Greater", since=7)
+@lowers("Greater")
 def greater(node: Node, b: Builder) -> Tensor:
-    return compared(b, "GREATER", node.input(0), node.input(1))
+    return compared(b, "GREATER", *pair(node, b))
 
 
-@lowers("Less", since=7)
+@lowers("Less")
 def less(node: Node, b: Builder) -> Tensor:
-    return compared(b, "LESS", node.input(0), node.input(1))
+    return compared(b, "LESS", *pair(node, b))
 
 
 @lowers("GreaterOrEqual")
 def greater_or_equal(node: Node, b: Builder) -> Tensor:
-    return compared(b, "GREATER_EQUAL", node.input(0), node.input(1))
+    return compared(b, "GREATER_EQUAL", *pair(node, b))
 
 
 @lowers("LessOrEqual")
 def less_or_equal(node: Node, b: Builder) -> Tensor:
-    return compared(b, "LESS_EQUAL", node.input(0), node.input(1))
+    return compared(b, "LESS_EQUAL", *pair(node, b))
 
 
 @lowers("Where")

@@ -105,7 +105,7 @@ def summed(b: Builder, x: Tensor, axis: int) -> Tensor:
     return b.reshape(b.reduce("SUM", flat, [1], keep_dims=False), before + after)
 
 
-@lowers("Gemm", since=7)
+@lowers("Gemm")
 def gemm(node: Node, b: Builder) -> Tensor:
     """alpha A' B' + beta C, C broadcast to the product's shape."""
     x, y, c = node.input(0), node.input(1), node.optional(2)

@@ -137,22 +137,35 @@ def cum_sum(node: Node, b: Builder) -> Tensor:
 
 @lowers("CumProd")
 def cum_prod(node: Node, b: Builder) -> Tensor:
-    """Products of the elements up to each, by doubling: after step i each is the product of up to 2^i elements."""
-    x = node.input(0)
-    axis = node.normalized(node.ints_at(1, "axis")[0], x.rank)
-    size = b.static_dim(x.shape[axis], "the axis of CumProd")
-    if not size or (x.is_static and 0 in x.shape):
+    """Products of the elements up to each. An axis that only the run time knows picks among the results of all."""
+    x, axis = node.input(0), node.input(1)
+    if x.is_static and 0 in x.shape:
         return x
+    exclusive, backwards = bool(node.int_("exclusive", 0)), bool(node.int_("reverse", 0))
     wide = _I64 if x.element is _U64 else b.compute_type("MUL", x.element)
     y = b.bitcast(x, wide) if x.element is _U64 else b.cast(x, wide)
-    backwards = bool(node.int_("reverse", 0))
-    if node.int_("exclusive", 0):
-        y = _shifted(b, y, axis, size, 1, backwards)
+    if axis.constant is not None:
+        result = _products(b, y, node.normalized(node.ints_at(1, "axis")[0], x.rank), exclusive, backwards)
+    else:
+        wanted = b.reshape(axis, ())
+        wanted = b.binary("FLOOR_MOD", wanted, b.scalar(x.rank, wanted))
+        result = _products(b, y, 0, exclusive, backwards)
+        for other in range(1, x.rank):
+            here = b.compare("EQUAL", wanted, b.scalar(other, wanted))
+            result = b.select(here, _products(b, y, other, exclusive, backwards), result)
+    return b.bitcast(result, _U64) if x.element is _U64 else b.cast(result, x.element)
+
+
+def _products(b: Builder, x: Tensor, axis: int, exclusive: bool, backwards: bool) -> Tensor:
+    """By doubling: after step i each element is the product of up to 2^i of them."""
+    size = b.static_dim(x.shape[axis], "the axis of CumProd")
+    if exclusive:
+        x = _shifted(b, x, axis, size, 1, backwards)
     distance = 1
     while distance < size:
-        y = b.mul(y, _shifted(b, y, axis, size, distance, backwards))
+        x = b.mul(x, _shifted(b, x, axis, size, distance, backwards))
         distance *= 2
-    return b.bitcast(y, _U64) if x.element is _U64 else b.cast(y, x.element)
+    return x
 
 
 def _shifted(b: Builder, x: Tensor, axis: int, size: int, distance: int, backwards: bool) -> Tensor:

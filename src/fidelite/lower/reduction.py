@@ -95,9 +95,21 @@ def _lowered(node: Node, b: Builder, empty: float | None, build: Build) -> Tenso
         if 0 in shape or empty is not None:
             return b.constant(np.full(shape, _limited(empty or 0.0, x.element), x.element.dtype))
     if axes is None and 0 in x.shape:
-        raise NeedsConstant("the reduction of an empty tensor needs axes that are known when converting",
-                            remedy="make the axes an initializer in the model")
+        return _of_nothing(b, x, reduction, empty)
     return build(b, x, reduction)
+
+
+def _of_nothing(b: Builder, x: Tensor, reduction: Reduction, empty: float | None) -> Tensor:
+    """What reducing an empty tensor gives where only the run time knows the axes: every element is `empty`."""
+    if empty is None:
+        raise NeedsConstant("this reduction of an empty tensor needs axes that are known when converting",
+                            remedy="make the axes an initializer in the model")
+    zeros = reduction("SUM", b.bitcast(x, _I64) if x.element is _U64 else b.cast(x, ElementType.INT32))
+    value = _limited(empty, x.element)
+    if x.element is _BOOL:
+        return b.compare("EQUAL" if value else "NOT_EQUAL", zeros, b.scalar(0, zeros))
+    zeros = b.bitcast(zeros, _U64) if x.element is _U64 else b.cast(zeros, x.element)
+    return b.add(zeros, b.scalar(value, x))
 
 
 def _limited(value: float, element: ElementType) -> float | int | bool:
