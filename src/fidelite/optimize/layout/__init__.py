@@ -31,6 +31,7 @@ class ChooseLayout:
                 continue
             labels = decide(problem)
             apply(problem, labels)
+            graph.sort()  # also where nothing is gained: the TRANSPOSEs that stay were made anew
             after = _transposes(graph.operators)
             if before != after or any(label != tuple(range(len(label))) for label in labels.values()):
                 count += 1
