@@ -7,21 +7,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Unpack
 
+    from fidelite.benchmarking import Benchmark
     from fidelite.inspection import Inspection
     from fidelite.optable import OpSupport
+    from fidelite.options import ConvertKeywords
     from fidelite.pipeline import AnyModel, Conversion
+    from fidelite.running import Runner as Runner
     from fidelite.verification import Verified
 
 __version__ = "0.1.0"
 
 
 def convert(model: AnyModel, *, on_progress: Callable[[str, float], None] | None = None,
-            **options: Any) -> Conversion:
-    """Convert an ONNX model. See `fidelite.options.ConvertOptions` for the keyword arguments."""
+            **options: Unpack[ConvertKeywords]) -> Conversion:
+    """Convert an ONNX model (file, `onnx_ir.Model` or `onnx.ModelProto`) and prove the result.
+
+    The keyword arguments are the fields of `fidelite.options.ConvertOptions`. `on_progress(stage, done)` is called with
+    the stage's name and how much of it is done, 0 to 1.
+
+    Raises a `fidelite.errors.FideliteError`: LoadError, ConversionError (all refusals at once), Mismatch or NotProven,
+    UsageError.
+    """
     from fidelite import pipeline
 
-    return pipeline.convert(model, pipeline.options_of(options), on_progress)
+    return pipeline.convert(model, pipeline.options_of(dict(options)), on_progress)
 
 
 def verify(model: Path | str, tflite: Path | str, **options: Any) -> Verified:
@@ -46,8 +57,35 @@ def describe(result: Conversion, file: Path | str | None = None, *, delegation: 
     return summary.describe(result, file, delegation=delegation)
 
 
+def benchmark(models: Sequence[Path | str], *, threads: int = 1, runs: int = 20, rounds: int = 3,
+              **options: Any) -> Benchmark:
+    """Measure `.onnx` and `.tflite` files in turns. See `fidelite.benchmarking.benchmark`."""
+    from fidelite import benchmarking
+
+    return benchmarking.benchmark(models, threads=threads, runs=runs, rounds=rounds, **options)
+
+
 def ops() -> list[OpSupport]:
     """Every operator that converts, in which schema versions, and what of it is refused."""
     from fidelite import optable
 
     return optable.ops()
+
+
+def lowers(name: str, *, since: int = 1) -> Callable[[Any], Any]:
+    """Teach fidelite an operator of your own: `@fidelite.lowers("my.domain::MyOp")` on `f(node, b) -> Tensor`.
+
+    `node` is a `fidelite.lower.node.Node`, `b` a `fidelite.tflite.builder.Builder`. A lowering of an operator that
+    fidelite knows takes the place of its own.
+    """
+    from fidelite.lower.registry import lowers_own
+
+    return lowers_own(name, since=since)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Runner":
+        from fidelite.running import Runner
+
+        return Runner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fidelite.errors import UsageError
-from fidelite.options import ConvertOptions
+from fidelite.options import PRECISIONS, TARGETS, ConvertOptions
 
 
 def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
@@ -17,6 +17,19 @@ def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
     if unknown := sorted(set(arguments) - known):
         raise UsageError(f"there is no option '{unknown[0]}'", code="F205", remedy=f"options: {', '.join(sorted(known))}")
     values = dict(arguments)
+    for name, known_values in (("precision", PRECISIONS), ("target", TARGETS)):
+        if values.get(name, known_values[0]) not in known_values:
+            raise UsageError(f"'{values[name]}' is no {name}", code="F205", remedy=f"one of: {', '.join(known_values)}")
+    if values.get("target", "cpu") != "cpu":
+        raise UsageError(f"the target {values['target']} is not available in this version", code="F216",
+                         remedy="leave --target out: a float32 file runs wherever LiteRT does")
+    if values.get("approximate"):
+        raise UsageError("no approximation is offered in this version", code="F216", remedy="leave --approximate out")
+    for name in ("outputs", "argmax"):
+        if name in values:
+            values[name] = (values[name],) if isinstance(values[name], str) else tuple(values[name])
+    if "shapes" in values:
+        values["shapes"] = {name: tuple(shape) for name, shape in dict(values["shapes"]).items()}
     for name in ("weights", "samples"):
         if values.get(name) is not None:
             values[name] = Path(values[name])

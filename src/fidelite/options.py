@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, get_args
 
 Precision = Literal["float32", "float16", "dynamic-int8", "weight-int8", "weight-int4", "int8", "int16x8"]
 Target = Literal["cpu", "gpu", "web", "mediapipe", "micro"]
@@ -67,3 +67,20 @@ class ConvertOptions:
     samples: Path | None = None
     """An .npz with one array per input (a leading extra axis holds several samples), for the proof."""
     explain: bool = False
+
+
+class ConvertKeywords(TypedDict, total=False):
+    """The keyword arguments of `fidelite.convert`: the fields of `ConvertOptions`, paths also as text."""
+
+    precision: Precision
+    shapes: Mapping[str, tuple[int, ...]]
+    outputs: tuple[str, ...]
+    layout: Mapping[str, LayoutName]
+    normalize: Mapping[str, Normalization]
+    argmax: tuple[str, ...]
+    target: Target
+    approximate: tuple[str, ...]
+    weights: Path | str | None
+    verify: bool
+    samples: Path | str | None
+    explain: bool

@@ -88,6 +88,9 @@ def lowers(*ops: str, since: int = 1, until: int | None = None, domain: str = ""
 
 def lowers_own(name: str, *, since: int = 1) -> Callable[[F], F]:
     """`@fidelite.lowers("my.domain::MyOp")`: a user's own operator, or one that takes the place of the house's."""
+    from fidelite.lower import families
+
+    families.load()  # first, so that the house's own cannot come later and clash
     domain, _, op = name.rpartition("::")
 
     def register(function: F) -> F:
