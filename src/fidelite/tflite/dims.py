@@ -1,21 +1,33 @@
 """Dimensions: integers, or polynomials over symbols that only the run time knows.
 
 Equality is what matters: two dimensions are equal if their canonical forms are. A form is a sum of integer
-multiples of products of atoms; an atom is a named symbol, or a floor division, maximum or minimum that does not
-simplify.
+multiples of products of atoms; an atom is a named symbol, or a floor division or a minimum that does not simplify.
+Forms are kept canonical by exact rules only: 2n // 2 = n, (2n + 1) // 2 = n, (n // 2) // 2 = n // 4,
+max(a, b) = a + b - min(a, b), min(a, b) = b + min(a - b, 0).
+
+Inputs' dimensions are at least 1, which decides most comparisons; sizes that only a computation gives (`Counted`)
+may be 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from typing import Union
 
 Monomial = tuple["str | Opaque", ...]
+_MOST_STEPS = 64
+_DIVIDED, _MOST_DOUBLINGS = 64, 8
+
+
+class Counted(str):
+    """A symbol for a size that the model computes, such as how many elements are not zero. It may be 0."""
+
+    __slots__ = ()
 
 
 class Opaque:
-    """A quotient, maximum or minimum of dimensions that is not a polynomial; compared by its text."""
+    """A quotient, or the minimum of a dimension and 0, that is not a polynomial; compared by its text."""
 
     __slots__ = ("kind", "left", "right", "text")
 
@@ -34,8 +46,7 @@ class Opaque:
 
     def evaluate(self, values: Mapping[str, int]) -> int:
         left, right = evaluate(self.left, values), evaluate(self.right, values)
-        return {"floordiv": lambda: left // right, "max": lambda: max(left, right),
-                "min": lambda: min(left, right), "mod": lambda: left % right}[self.kind]()
+        return left // right if self.kind == "floordiv" else min(left, right)
 
 
 class SymbolicDim:
@@ -83,7 +94,7 @@ class SymbolicDim:
         total: dict[Monomial, int] = {}
         for left, a in self.terms:
             for right, b in _terms(other):
-                monomial = tuple(sorted(left + right, key=str))
+                monomial = _joined(left, right)
                 total[monomial] = total.get(monomial, 0) + a * b
         return _simplest(total)
 
@@ -97,6 +108,9 @@ class SymbolicDim:
 
     def __mod__(self, other: Dim) -> Dim:
         return self - floor_divide(self, other) * other
+
+    def __rmod__(self, other: Dim) -> Dim:
+        return other - floor_divide(other, self) * self
 
     def __str__(self) -> str:
         parts: list[str] = []
@@ -116,6 +130,10 @@ def _terms(dim: Dim) -> Iterable[tuple[Monomial, int]]:
     return dim.terms if isinstance(dim, SymbolicDim) else (((), int(dim)),)
 
 
+def _joined(left: Monomial, right: Monomial) -> Monomial:
+    return tuple(sorted(left + right, key=str))
+
+
 def _simplest(terms: Mapping[Monomial, int]) -> Dim:
     kept = {m: c for m, c in terms.items() if c}
     if not kept:
@@ -125,24 +143,62 @@ def _simplest(terms: Mapping[Monomial, int]) -> Dim:
     return SymbolicDim(kept)
 
 
+def _atom(kind: str, left: Dim, right: Dim) -> SymbolicDim:
+    return SymbolicDim({(Opaque(kind, left, right),): 1})
+
+
+# -- division
+
 def floor_divide(left: Dim, right: Dim) -> Dim:
-    """left // right, exact where every term divides or the divisor is a common factor; else an opaque atom."""
+    """left // right: exact where the divisor is a factor, else with what divides taken out of an opaque atom."""
     if isinstance(left, int) and isinstance(right, int):
         return left // right
-    if left == right:
-        return 1
-    divisor = list(_terms(right))
-    if len(divisor) == 1:
-        monomial, factor = divisor[0]
-        quotient: dict[Monomial, int] = {}
-        for names, value in _terms(left):
-            rest = list(names)
-            if value % factor or any(_missing(rest, name) for name in monomial):
-                break
-            quotient[tuple(rest)] = value // factor
-        else:
-            return _simplest(quotient)
-    return SymbolicDim({(Opaque("floordiv", left, right),): 1})
+    exact = _exact_quotient(left, right)
+    if exact is not None:
+        return exact
+    if not isinstance(right, int) or right == 0:
+        return _atom("floordiv", left, right)
+    if right < 0:
+        return floor_divide(left * -1, -right)
+    whole = _simplest({m: c // right for m, c in _terms(left)})
+    rest = _simplest({m: c % right for m, c in _terms(left)})
+    if isinstance(rest, int):  # below the divisor
+        return whole
+    inner, shift = rest - _constant(rest), _constant(rest)
+    if isinstance(inner, SymbolicDim) and len(inner.terms) == 1 and inner.terms[0][1] == 1:
+        (atoms, _), = inner.terms
+        atom = atoms[0]
+        if len(atoms) == 1 and isinstance(atom, Opaque) and atom.kind == "floordiv" and isinstance(atom.right, int):
+            # (x // a + s) // b = (x + s a) // (a b), for a and b above 0
+            return whole + floor_divide(atom.left + shift * atom.right, atom.right * right)
+    return whole + _atom("floordiv", rest, right)
+
+
+def _constant(dim: Dim) -> int:
+    return next((c for m, c in _terms(dim) if not m), 0)
+
+
+def _exact_quotient(left: Dim, right: Dim) -> Dim | None:
+    """The polynomial q with q * right == left, or None. Long division by the leading term."""
+    divisor = sorted(_terms(right), key=_order)[-1]
+    if divisor[1] == 0:
+        return None
+    quotient: Dim = 0
+    for _ in range(_MOST_STEPS):
+        if left == 0:
+            return quotient
+        monomial, factor = sorted(_terms(left), key=_order)[-1]
+        rest = list(monomial)
+        if factor % divisor[1] or any(_missing(rest, atom) for atom in divisor[0]):
+            return None
+        part = _simplest({tuple(rest): factor // divisor[1]})
+        quotient, left = quotient + part, left - part * right
+    return None
+
+
+def _order(term: tuple[Monomial, int]) -> tuple[int, list[str]]:
+    """By degree, then by name: an order that multiplication keeps."""
+    return len(term[0]), [str(atom) for atom in term[0]]
 
 
 def _missing(names: list[str | Opaque], name: str | Opaque) -> bool:
@@ -153,21 +209,95 @@ def _missing(names: list[str | Opaque], name: str | Opaque) -> bool:
     return True
 
 
-def maximum(left: Dim, right: Dim) -> Dim:
-    return _choice("max", max, left, right)
+# -- comparison
+
+def bounds(dim: Dim) -> tuple[int | None, int | None]:
+    """The least and the greatest value that is sure; None where there is no bound."""
+    low: int | None = 0
+    high: int | None = 0
+    for monomial, factor in _terms(dim):
+        least, most = _product_bounds(monomial)
+        if factor < 0:
+            least, most = most, least
+        low = None if low is None or least is None else low + factor * least
+        high = None if high is None or most is None else high + factor * most
+    for monomial, factor in _terms(dim):
+        if factor < 0 and len(monomial) == 1 and isinstance(atom := monomial[0], Opaque) and atom.kind == "min":
+            # x - min(x, 0) = max(x, 0): seen as one, its bounds are tighter than those of its parts
+            rest = bounds(dim + (atom.left - SymbolicDim({monomial: 1})) * factor)
+            least, most = bounds(atom.left)
+            low = _tighter(max, low, rest[0], max(0, 0 if least is None else least), -factor)
+            high = _tighter(min, high, rest[1], None if most is None else max(0, most), -factor)
+    return low, high
+
+
+def _tighter(choose: Callable[[int, int], int], known: int | None, rest: int | None, more: int | None,
+             times: int) -> int | None:
+    """The better of `known` and `rest + times * more`."""
+    if rest is None or more is None:
+        return known
+    return rest + times * more if known is None else choose(known, rest + times * more)
+
+
+def _product_bounds(monomial: Monomial) -> tuple[int | None, int | None]:
+    """Of a product of atoms: tight where none may be negative."""
+    low, high = 1, 1
+    for atom in monomial:
+        least, most = _atom_bounds(atom)
+        if least is None or least < 0:
+            return (least, most) if len(monomial) == 1 else (None, None)
+        low, high = low * least, None if high is None or most is None else high * most
+    return low, high
+
+
+def _atom_bounds(atom: str | Opaque) -> tuple[int | None, int | None]:
+    if isinstance(atom, str):
+        return (0 if isinstance(atom, Counted) else 1), None
+    low, high = bounds(atom.left)
+    if atom.kind == "min":
+        return (None if low is None else min(low, 0)), 0 if high is None else min(high, 0)
+    if isinstance(atom.right, int):  # above 0
+        return None if low is None else low // atom.right, None if high is None else high // atom.right
+    least, _ = bounds(atom.right)
+    sound = low is not None and low >= 0 and least is not None and least > 0
+    return (0 if sound else None), high if sound else None
 
 
 def minimum(left: Dim, right: Dim) -> Dim:
-    return _choice("min", min, left, right)
-
-
-def _choice(kind: str, known: object, left: Dim, right: Dim) -> Dim:
-    if isinstance(left, int) and isinstance(right, int):
-        return max(left, right) if kind == "max" else min(left, right)
-    if left == right:
+    difference = left - right
+    low, high = bounds(difference)
+    if high is not None and high <= 0:
         return left
-    return SymbolicDim({(Opaque(kind, left, right),): 1})
+    if low is not None and low >= 0:
+        return right
+    assert isinstance(difference, SymbolicDim)
+    leading = sorted(difference.terms, key=_order)[-1]
+    if leading[1] < 0:
+        return left + _atom("min", difference * -1, 0)
+    return right + _atom("min", difference, 0)
 
+
+def maximum(left: Dim, right: Dim) -> Dim:
+    return left + right - minimum(left, right)
+
+
+def equal(left: Dim, right: Dim) -> bool | None:
+    """Whether two dimensions are the same whatever the symbols are; None where that depends."""
+    low, high = bounds(left - right)
+    if low == high == 0:
+        return True
+    return False if (low is not None and low > 0) or (high is not None and high < 0) else None
+
+
+def less(left: Dim, right: Dim) -> bool | None:
+    """Whether left < right whatever the symbols are; None where that depends."""
+    low, high = bounds(left - right)
+    if high is not None and high < 0:
+        return True
+    return False if low is not None and low >= 0 else None
+
+
+# -- values
 
 def evaluate(dim: Dim, values: Mapping[str, int]) -> int:
     """The number that `dim` stands for. Raises KeyError for a symbol without a value."""
@@ -200,3 +330,29 @@ def symbols(dims: Iterable[Dim]) -> set[str]:
             else:
                 pending += [d for d in (atom.left, atom.right) if isinstance(d, SymbolicDim)]
     return found
+
+
+def placeholders(shapes: Iterable[Shape]) -> dict[str, int]:
+    """A size for each symbol at which all `shapes` make sense together, the least that is found.
+
+    LiteRT plans a model when it loads it, at the sizes written in the file, and refuses windows that do not fit.
+    What a stride divides gets a power of two, so that halves and doubles of it still match.
+    """
+    dims = {d for shape in shapes for d in shape if isinstance(d, SymbolicDim)}
+    values = dict.fromkeys(sorted(symbols(dims)), 1)
+    divided = [atom.left for d in dims for atom in d.atoms() if isinstance(atom, Opaque) and atom.kind == "floordiv"]
+    values |= dict.fromkeys(sorted(symbols(divided)), _DIVIDED)
+    for _ in range(_MOST_DOUBLINGS):
+        small = [d for d in dims if not _positive(d, values)]
+        if not small:
+            break
+        for name in symbols(small):
+            values[name] *= 2
+    return values
+
+
+def _positive(dim: Dim, values: Mapping[str, int]) -> bool:
+    try:
+        return evaluate(dim, values) > 0
+    except ZeroDivisionError:
+        return False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fidelite.errors import ConversionError, InternalError
+from fidelite.tflite.dims import evaluate, placeholders
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 from fidelite.tflite.ops import OPS, op_version
 from fidelite.tflite.types import ElementType
@@ -71,6 +72,7 @@ class _Packer:
         self.loads: list[Load] = []
         self._buffers: dict[Hashable, int] = {}
         self._codes: dict[tuple[str, int], int] = {}
+        self._placeholders = placeholders(t.shape for g in model.graphs for t in g.tensors() if not t.is_static)
 
     def tables(self) -> bytes:
         import flatbuffers
@@ -112,7 +114,7 @@ class _Packer:
         table = self.schema.TensorT()
         table.name = tensor.name
         table.type = tensor.element.value
-        table.shape = np.asarray([d if isinstance(d, int) else 1 for d in tensor.shape], np.int32)
+        table.shape = np.asarray([max(evaluate(d, self._placeholders), 0) for d in tensor.shape], np.int32)
         if not tensor.is_static:
             table.shapeSignature = np.asarray([d if isinstance(d, int) else -1 for d in tensor.shape], np.int32)
         table.hasRank = not tensor.shape

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fidelite.errors import NeedsStaticShape, UnsupportedAttribute, UnsupportedType
 from fidelite.tflite.constant import Cast, Constant
-from fidelite.tflite.dims import Dim, Opaque, Shape, SymbolicDim, is_static, maximum
+from fidelite.tflite.dims import Counted, Dim, Opaque, Shape, SymbolicDim, is_static, maximum
 from fidelite.tflite.graph import Graph, Operator, Origin, Tensor
 from fidelite.tflite.kernels import compute_type, kernel_types, max_rank
 from fidelite.tflite.ops import OPS
@@ -164,50 +164,93 @@ class BuilderCore:
         """An int32 vector that holds `dims`: a constant, or computed at run time from the shapes of tensors."""
         if is_static(dims):
             return self.int32([int(d) for d in dims])  # type: ignore[arg-type]
-        parts = [self._dim_operand(d) for d in dims]
+        parts: list[Tensor] = []
+        at = 0
+        while at < len(dims):
+            count = self._run_length(dims[at:])
+            parts.append(self._run_operand(dims[at:at + count]))
+            at += count
         if len(parts) == 1:
             return parts[0]
-        return self.emit("CONCATENATION", parts, [(ElementType.INT32, (len(parts),))], {"axis": 0})[0]
+        return self.emit("CONCATENATION", parts, [(ElementType.INT32, (len(dims),))], {"axis": 0})[0]
+
+    def _run_length(self, dims: Sequence[Dim]) -> int:
+        """How many of the first `dims` one operand gives: constants, or neighbours in the shape of one tensor."""
+        if isinstance(dims[0], int):
+            return next((i for i, d in enumerate(dims) if not isinstance(d, int)), len(dims))
+        source = self._source(dims[0])
+        count = 1
+        while source is not None and count < len(dims) and self._source(dims[count]) == (source[0], source[1] + count):
+            count += 1
+        return count
+
+    def _source(self, dim: Dim) -> tuple[Tensor, int] | None:
+        """The tensor and the axis whose size `dim` is; None where it is not just one symbol."""
+        if isinstance(dim, int) or len(dim.terms) != 1:
+            return None
+        (atoms, factor), = dim.terms
+        name = atoms[0] if len(atoms) == 1 and factor == 1 else None
+        return self.symbol_sources.get(name) if isinstance(name, str) else None
+
+    def _run_operand(self, dims: Sequence[Dim]) -> Tensor:
+        """An int32 vector of `dims`, which `_run_length` found to be of one kind."""
+        first = dims[0]
+        if isinstance(first, int):
+            return self.int32([int(d) for d in dims])  # type: ignore[arg-type]
+        source = self._source(first)
+        return self._dim_operand(first) if source is None else self._sizes(*source, len(dims))
+
+    def _sizes(self, tensor: Tensor, axis: int, count: int) -> Tensor:
+        """`count` sizes of `tensor` from `axis` on, as an int32 vector."""
+        shape = self._once(("shape", tensor), lambda: self.emit(
+            "SHAPE", [tensor], [(ElementType.INT32, (tensor.rank,))], {"outType": ElementType.INT32.value})[0])
+        if count == tensor.rank:
+            return shape
+        return self._once(("sizes", tensor, axis, count), lambda: self.emit(
+            "SLICE", [shape, self.int32([axis]), self.int32([count])], [(ElementType.INT32, (count,))])[0])
+
+    def _once(self, key: Any, make: Callable[[], Tensor]) -> Tensor:
+        if key not in self._memo:
+            self._memo[key] = make()
+        return self._memo[key]
 
     def _dim_operand(self, dim: Dim) -> Tensor:
         """A dimension as an int32 vector of one element."""
         if isinstance(dim, int):
             return self.int32([dim])
-        if (known := self._memo.get(("dim", dim))) is not None:
-            return known
+        return self._once(("dim", dim), lambda: self._polynomial(dim))
+
+    def _polynomial(self, dim: SymbolicDim) -> Tensor:
+        """The sum of a dimension's terms. A leading -1 becomes a subtraction."""
         total: Tensor | None = None
-        for monomial, factor in dim.terms:
-            term: Tensor | None = None if factor != 1 or not monomial else None
+        for monomial, factor in sorted(dim.terms, key=lambda term: term[1] < 0):
+            op = "ADD"
+            if factor < 0 and total is not None:
+                op, factor = "SUB", -factor
+            term: Tensor | None = None
             for atom in monomial:
-                value = self._symbol_operand(atom) if isinstance(atom, str) else self._opaque_operand(atom)
+                value = self._atom_operand(atom)
                 term = value if term is None else self._int("MUL", term, value)
             if term is None:
                 term = self.int32([factor])
             elif factor != 1:
                 term = self._int("MUL", term, self.int32([factor]))
-            total = term if total is None else self._int("ADD", total, term)
+            total = term if total is None else self._int(op, total, term)
         assert total is not None
-        self._memo["dim", dim] = total
         return total
 
-    def _opaque_operand(self, atom: Opaque) -> Tensor:
-        left, right = self._dim_operand(atom.left), self._dim_operand(atom.right)
-        return self._int({"floordiv": "FLOOR_DIV", "max": "MAXIMUM", "min": "MINIMUM"}[atom.kind], left, right)
+    def _atom_operand(self, atom: str | Opaque) -> Tensor:
+        if isinstance(atom, Opaque):
+            left, right = self._dim_operand(atom.left), self._dim_operand(atom.right)
+            op = {"floordiv": "FLOOR_DIV", "min": "MINIMUM"}[atom.kind]
+            return self._once(("atom", atom), lambda: self._int(op, left, right))
+        if atom not in self.symbol_sources:
+            raise NeedsStaticShape(f"the dimension '{atom}' cannot be read from any input at run time",
+                                   remedy="fix the input's dimensions: --shape NAME=1,3,512,512")
+        return self._sizes(*self.symbol_sources[atom], 1)
 
     def _int(self, op: str, a: Tensor, b: Tensor) -> Tensor:
         return self.emit(op, [a, b], [(ElementType.INT32, (1,))])[0]
-
-    def _symbol_operand(self, symbol: str) -> Tensor:
-        if symbol not in self.symbol_sources:
-            raise NeedsStaticShape(f"the dimension '{symbol}' cannot be read from any input at run time",
-                                   remedy="fix the input's dimensions: --shape NAME=1,3,512,512")
-        tensor, axis = self.symbol_sources[symbol]
-        key = ("shape", tensor)
-        if key not in self._memo:
-            self._memo[key] = self.emit("SHAPE", [tensor], [(ElementType.INT32, (tensor.rank,))],
-                                        {"outType": ElementType.INT32.value})[0]
-        begin, size = self.int32([axis]), self.int32([1])
-        return self.emit("SLICE", [self._memo[key], begin, size], [(ElementType.INT32, (1,))])[0]
 
     def new_symbol(self, tensor: Tensor, axis: int, hint: str = "d") -> SymbolicDim:
         """A symbol for a dimension that only the run time knows; `tensor` shows its value along `axis`."""
@@ -215,7 +258,7 @@ class BuilderCore:
         while (name := f"{hint}{self._counter}") in self.symbol_sources:  # the model's own symbols come first
             self._counter += 1
         self.symbol_sources[name] = (tensor, axis)
-        return SymbolicDim.symbol(name)
+        return SymbolicDim.symbol(Counted(name))
 
     def sized_at_run_time(self, tensor: Tensor, dims: Sequence[Dim | None]) -> Tensor:
         """`tensor` with the shape `dims`; each None becomes a new symbol that `tensor` itself shows."""

@@ -109,10 +109,13 @@ class ElementwiseBuilder(BuilderCore):
 
     def _reshaped(self, x: Tensor, target: Shape) -> Tensor:
         symbolic = [d for d in target if isinstance(d, SymbolicDim)]
-        if len(symbolic) <= 1:
+        if not symbolic or (len(symbolic) == 1 and 0 not in target):
             sizes = [-1 if isinstance(d, SymbolicDim) else d for d in target]
             return self.one("RESHAPE", [x, self.int32(sizes)], x.element, target, newShape=sizes)
-        return self.one("RESHAPE", [x, self.shape_operand(target)], x.element, target)
+        dearest = max(symbolic, key=lambda d: len(str(d)))  # may stay -1: the others say what it is
+        at = target.index(dearest)
+        operand = self.shape_operand([-1 if i == at and 0 not in target else d for i, d in enumerate(target)])
+        return self.one("RESHAPE", [x, operand], x.element, target)
 
     @staticmethod
     def _unbitcast(x: Tensor) -> Tensor:
