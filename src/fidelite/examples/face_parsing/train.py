@@ -40,7 +40,7 @@ class Plan:
     """How to train: steps at each resolution, drawings per step, learning rate at its peak, and seed."""
 
     steps_half: int = 900
-    steps_full: int = 850
+    steps_full: int = 500
     batch: int = 16
     rate: float = 6e-3
     decay: float = 1e-4
