@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import fidelite
-from fidelite.cli import base, inspecting, making
+from fidelite.cli import base, inspecting, making, running
 
 EPILOG = (
     "Exit codes: 0 done, 1 a fault of fidelite, 2 usage, 3 the model cannot be read or contradicts itself, "
@@ -23,6 +23,8 @@ for command in (
     inspecting.inspect,
     making.convert,
     making.verify,
+    running.benchmark,
+    running.run,
     making.export,
 ):
     cli.add_command(command)

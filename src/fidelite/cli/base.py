@@ -146,11 +146,16 @@ def write_report(path: Path, data: Any, document: Document) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file. Raises OutputError."""
+    """Write a text file in UTF-8. Raises OutputError."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file. Raises OutputError."""
     from fidelite.errors import OutputError
 
     try:
-        path.write_text(text, "utf-8", newline="\n")
+        path.write_bytes(content)
     except OSError as error:
         raise OutputError(f"'{path}' cannot be written: {error.strerror or error}", code="F215",
                           remedy="choose another place") from error

@@ -114,20 +114,42 @@ def _times(seconds: Mapping[str, float]) -> str:
     return f"{figures.seconds(sum(seconds.values()))}: {', '.join(told)}"
 
 
-def verification_document(model: str, result: str, proof: Mapping[str, Any]) -> Document:
+def verification_document(model: str, result: str, data: Mapping[str, Any]) -> Document:
     """`fidelite verify`."""
+    proof = data["verification"]
     verdict = {
         "proven": Cell("proven: both give the same", "good"),
         "mismatch": Cell("results differ", "bad"),
         "not proven": Cell("not proven: the comparison could not have failed", "warn"),
     }[proof["verdict"]]
-    sections = [proof_section(proof, "Outputs"), *_bisection(proof.get("bisection"))]
+    sections = [proof_section(proof, "Outputs")]
+    if notices := findings.of_notices(data["notices"]):
+        sections.append(Section("To know", notices))
+    sections += _bisection(data)
     return Document(f"{PurePath(result).name} against {PurePath(model).name}", "", verdict, sections)
 
 
-def _bisection(data: Mapping[str, Any] | None) -> Iterator[Section]:
-    if not data:
+def _bisection(data: Mapping[str, Any]) -> Iterator[Section]:
+    if not data["bisected"]:
         return
-    rows = [(str(key).replace("_", " "), str(value)) for key, value in data.items()
-            if isinstance(value, str | int | float) and value != ""]
-    yield Section("First node that differs", [Facts(rows)])
+    found = data["divergence"]
+    if found is None:
+        yield Section("Bisect", [Lines(["every step agrees when it is fed the source's own values"])])
+        return
+    rows: list[tuple[str, str | Cell]] = [
+        ("source", Cell(", ".join(found["nodes"]) or "?", "strong")),
+        ("operators", ", ".join(found["operators"])),
+        ("value", found["value"]),
+    ]
+    comparison = found["comparison"]
+    if found["crash"]:
+        rows.append(("crash", Cell(found["crash"], "bad")))
+    elif comparison is not None:
+        f = comparison["figures"]
+        told = comparison["problem"]
+        if not told and f is not None:
+            told = f"max error {figures.number(f['max_abs'])}, cosine {figures.number(f['cosine'])}"
+        rows.append(("difference", Cell(told, "bad")))
+    if data["files"]:
+        rows.append(("cut down to it", ", ".join(data["files"])))
+    yield Section("First step that differs", [Facts(rows)])

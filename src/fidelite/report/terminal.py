@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import IO
 
 from rich import box
-from rich.console import Console
-from rich.padding import Padding
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -71,12 +71,12 @@ def show_part(part: Part, console: Console) -> None:
         _commands(part, console)
     elif isinstance(part, Lines):
         for line in part.lines:
-            console.print(Padding(_text(line), (0, 0, 0, 2), expand=False))
+            console.print(_Indented(_text(line)))
     elif isinstance(part, Pictures):
         for path, caption in part.rows:
             console.print(Text.assemble("  ", (str(path), "bold"), "  ", (caption, "dim")), soft_wrap=True)
     else:
-        console.print(Padding(_grid(part), (0, 0, 0, 2), expand=False))
+        console.print(_Indented(_grid(part)))
 
 
 def show_finding(finding: Finding, console: Console) -> None:
@@ -119,12 +119,29 @@ def _grid(part: Table | Facts | Bars) -> RichTable:
 
 
 def _table(part: Table) -> RichTable:
-    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    table = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim", padding=(0, 1, 0, 0))
     for column in part.columns:
         table.add_column(Text(column.title), justify="right" if column.right else "left", overflow="fold")
     for row in part.rows:
         table.add_row(*(_text(cell) for cell in row))
     return table
+
+
+class _Indented:
+    """Something two columns to the right, without blanks at the ends of its lines."""
+
+    def __init__(self, inner: RenderableType) -> None:
+        self._inner = inner
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in console.render_lines(self._inner, options.update(width=options.max_width - 2), pad=False):
+            while line and not line[-1].text.strip():
+                line.pop()
+            yield Segment("  ")
+            if line:
+                yield from line[:-1]
+                yield Segment(line[-1].text.rstrip(), line[-1].style)
+            yield Segment.line()
 
 
 def _text(cell: str | Cell) -> Text:

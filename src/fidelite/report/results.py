@@ -1,0 +1,106 @@
+"""Benchmarks and runs as documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from fidelite.report import figures, findings
+from fidelite.report.document import (
+    Bar,
+    Bars,
+    Cell,
+    Column,
+    Document,
+    Lines,
+    Part,
+    Pictures,
+    Section,
+    Table,
+)
+
+_MOST_CLASSES = 8
+
+
+def benchmark_document(data: Mapping[str, Any]) -> Document:
+    """`fidelite benchmark`."""
+    models = data["models"]
+    fastest = min(m["median_seconds"] for m in models)
+    slowest = max(m["median_seconds"] for m in models)
+    rows: list[Sequence[str | Cell]] = []
+    bars: list[Bar] = []
+    for label, m in zip(_labels(models), models, strict=True):
+        taken = m["xnnpack"]
+        median = figures.milliseconds(m["median_seconds"])
+        rows.append([
+            Cell(label, "strong"), m["runtime"], figures.size(m["file_bytes"]),
+            Cell(median, "good" if m["median_seconds"] == fastest and len(models) > 1 else ""),
+            figures.milliseconds(m["p90_seconds"]), figures.milliseconds(m["load_seconds"]),
+            figures.size(m["peak_memory_bytes"]), figures.size(m["own_memory_bytes"]),
+            "-" if taken is None else f"{taken['taken']} of {taken['total']}",
+        ])
+        bars.append(Bar(label, m["median_seconds"] / slowest, median, "good" if m["median_seconds"] == fastest else ""))
+    right = [Column(name, right=True) for name in ("file", "median", "p90", "load", "peak", "growth", "XNNPACK")]
+    parts: list[Part] = [Table([Column("model"), Column("runtime"), *right], rows)]
+    if len(models) > 1:
+        parts.append(Bars(bars))
+    runs = models[0]["runs"]
+    note = f"{figures.count(data['threads'], 'thread')}, {runs} runs each, in turns"
+    parts.append(Lines([Cell(n, "dim") for n in data["notes"]]))
+    return Document("Benchmark", note, None, [Section("", parts)])
+
+
+def _labels(models: Sequence[Mapping[str, Any]]) -> list[str]:
+    """File names, or whole paths where names are the same."""
+    names = [PurePath(m["path"]).name for m in models]
+    return names if len(set(names)) == len(names) else [m["path"] for m in models]
+
+
+def run_document(model: str, what: str, data: Mapping[str, Any], written: Sequence[tuple[Path, str]] = ()) -> Document:
+    """`fidelite run`; `what` it was run on, `written` are files and their captions."""
+    sections: list[Section] = []
+    if found := findings.of_notices(data["notices"]):
+        sections += [Section("", [f]) for f in found]
+    if data["steps"]:
+        sections.append(Section("Picture to input", [Lines(data["steps"])]))
+    sections.append(_values(data))
+    sections += list(_answers(data, written))
+    if written:
+        sections.append(Section("Written", [Pictures(list(written))]))
+    note = f"{data['runtime']}, {figures.seconds(data['seconds'])}"
+    return Document(f"{PurePath(model).name} on {what}", note, None, sections)
+
+
+def _values(data: Mapping[str, Any]) -> Section:
+    rows: list[Sequence[str | Cell]] = []
+    for kind, entries in (("in", data["inputs"]), ("out", data["outputs"])):
+        for e in entries:
+            bad = Cell(f"{e['nonfinite']} not finite", "bad") if e["nonfinite"] else ""
+            rows.append([kind, Cell(e["name"], "strong"), e["type"], figures.shape(e["shape"]),
+                         figures.number(e["min"]), figures.number(e["max"]), figures.number(e["mean"]), bad])
+    columns = [Column(""), Column("name"), Column("type"), Column("shape"), Column("min", right=True),
+               Column("max", right=True), Column("mean", right=True), Column("")]
+    return Section("Values", [Table(columns, rows)])
+
+
+def _answers(data: Mapping[str, Any], written: Sequence[tuple[Path, str]]) -> Iterator[Section]:
+    for index, found in enumerate(data["segmentations"]):
+        if index and not written:
+            break
+        if index:
+            names = ", ".join(f"'{s['output']}'" for s in data["segmentations"][1:])
+            yield Section("", [Lines([Cell(f"also a map of classes: {names} (--outputs NAME writes it)", "dim")])])
+            break
+        shown = found["classes"][:_MOST_CLASSES]
+        bars = Bars([Bar(f"{c['index']:>2} {c['label']}", c["share"], figures.share(c["share"])) for c in shown])
+        more = len(found["classes"]) - len(shown)
+        parts: list[Part] = [bars]
+        if more > 0:
+            parts.append(Lines([Cell(f"and {figures.count(more, 'class')[:-5] + ('class' if more == 1 else 'classes')} "
+                                     "with less", "dim")]))
+        yield Section(f"Classes in '{found['output']}'", parts, found["how"])
+    for name, rows in data["top"].items():
+        table = Table([Column("class", right=True), Column("label"), Column("score", right=True)],
+                      [[str(r["index"]), r["label"], figures.number(r["score"])] for r in rows])
+        yield Section(f"Largest of '{name}'", [table])
