@@ -42,6 +42,14 @@ def operators(model: Any) -> list[str]:
     return [o.op for o in model.main.operators]
 
 
+def check_unless_unclear(model: Any, x: Array) -> None:
+    try:
+        lowered(model)
+    except UnsupportedAttribute as error:
+        assume("differs from runtime to runtime" not in error.reason)
+    check(model, {"x": x}, rtol=1e-4)
+
+
 @st.composite
 def targets(draw: st.DrawFn, shape: tuple[int, ...]) -> dict[str, Any]:
     """Sizes or scales for the last two axes of four."""
@@ -68,7 +76,7 @@ def test_resize(data: st.DataObject, mode: str, coordinate: str, rounding: str, 
         extra["nearest_mode"] = rounding
     if mode == "cubic":
         extra |= {"exclude_outside": exclude, "cubic_coeff_a": data.draw(st.sampled_from([-0.75, -0.5]))}
-    check(model_of(values(shape), opset, **target, **extra), {"x": values(shape)}, rtol=1e-4)
+    check_unless_unclear(model_of(values(shape), opset, **target, **extra), values(shape))
 
 
 @given(st.data(), st.sampled_from(["linear", "cubic"]), st.sampled_from(MODES[:-1]), st.integers(0, 1))
@@ -76,11 +84,7 @@ def test_antialias(data: st.DataObject, mode: str, coordinate: str, exclude: int
     shape = (1, 2, data.draw(st.integers(2, 12)), data.draw(st.integers(2, 12)))
     model = model_of(values(shape), 19, mode=mode, antialias=1, coordinate_transformation_mode=coordinate,
                      exclude_outside=exclude, **data.draw(targets(shape)))
-    try:
-        lowered(model)
-    except UnsupportedAttribute as error:
-        assume("keeps an axis" not in error.reason)
-    check(model, {"x": values(shape)}, rtol=1e-4)
+    check_unless_unclear(model, values(shape))
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(1, 7)), min_size=1, max_size=5),

@@ -137,6 +137,8 @@ def _resize(x: Tensor, rule: Rule, target: Target, extrapolation: float, b: Buil
     axes = [_axis(i, x.shape[i], rule, target) for i in range(x.rank)]
     axes = [a for a in axes if a.taps is None or not a.taps.is_identity]
     axes = [a for a in axes if not (a.taps is None and a.out == x.shape[a.axis])]
+    if axes and tuple(target.sizes) == x.shape:  # ONNX Runtime then copies, whatever the coordinates say
+        raise _keeps_size()
     element, x = x.element, _computed(x, rule, axes, b)
     if not rule.crops and all(x.shape[a.axis] == 1 for a in axes):
         return b.cast(b.broadcast_to(x, target.sizes), element)
@@ -156,6 +158,11 @@ def _resize(x: Tensor, rule: Rule, target: Target, extrapolation: float, b: Buil
     return b.cast(result, element)
 
 
+def _keeps_size() -> UnsupportedAttribute:
+    return UnsupportedAttribute("a resize that moves elements and keeps the size differs from runtime to runtime",
+                                remedy="give sizes instead of scales in the model")
+
+
 def _axis(axis: int, size: Dim, rule: Rule, target: Target) -> Axis:
     out, scale = target.sizes[axis], target.scales[axis]
     if rule.crops and scale == 1 and target.regions[axis] != (0.0, 1.0):
@@ -171,8 +178,7 @@ def _axis(axis: int, size: Dim, rule: Rule, target: Target) -> Axis:
             raise UnsupportedAttribute(f"the mode {unknown} of Resize is not known",
                                        remedy="export the model with opset 18") from None
         if rule.antialias and size == out and not taps.is_identity:
-            raise UnsupportedAttribute("antialias by a scale that keeps an axis's size differs from runtime to "
-                                       "runtime", remedy="give sizes instead of scales in the model")
+            raise _keeps_size()
         return Axis(axis, out, taps, kernels_for(rule, taps))
     factor = out // size
     if isinstance(factor, int) and factor * size == out:
