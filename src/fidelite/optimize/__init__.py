@@ -11,9 +11,11 @@ def optimize(model: object, *, explain: bool = False) -> Log:
     """Run the standard passes on `model` in place; returns what they did."""
     from fidelite.optimize.standard import STANDARD
     from fidelite.tflite.graph import Model
+    from fidelite.tflite.verifier import check_memory
 
     assert isinstance(model, Model)
     log = Log(explain=explain)
     for group in STANDARD:
         run_passes(model, group, log)
+    check_memory(model)
     return log

@@ -10,6 +10,7 @@ from fidelite.optimize.dead import DropDeadOperators
 from fidelite.optimize.fuse import DropNeedlessBroadcasts, FuseActivations, FuseTransposesIntoProducts
 from fidelite.optimize.layout import ChooseLayout
 from fidelite.optimize.padding import PadPoolsWithZeros
+from fidelite.optimize.memory import KeepValues
 from fidelite.optimize.passes import Pass
 from fidelite.optimize.share import CancelCasts, ShareEqualOperators
 from fidelite.optimize.views import ShortenViews
@@ -20,4 +21,5 @@ STANDARD: Sequence[Sequence[Pass]] = (
     (ShortenViews(), KeepInnermostAxes(), HoistViewsAboveSlices(), MergeReshapesAcross(), ShortenViews(),
      FuseTransposesIntoProducts(), FoldAffine(), FuseActivations(), PadPoolsWithZeros(), DropNeedlessBroadcasts(),
      ShareEqualOperators(), DropDeadOperators()),
+    (KeepValues(),),
 )

@@ -9,6 +9,7 @@ import numpy as np
 from fidelite.errors import InternalError
 from fidelite.tflite.dims import is_static
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
+from fidelite.tflite.memory import overwrites
 from fidelite.tflite.ops import OPS
 
 
@@ -27,6 +28,14 @@ def check_model(model: Model, *, after: str = "") -> None:
         for name, tensor in signature.outputs:
             if tensor not in owned:
                 raise InternalError(f"the signature's output '{name}' is no output of its graph, after {after}")
+
+
+def check_memory(model: Model) -> None:
+    """Raise InternalError for an operator that LiteRT would let write over a value that is still needed."""
+    for graph in model.graphs:
+        for found in overwrites(graph):
+            raise InternalError(f"{found.writer!r} would be written over '{found.victim.name}', which is read again",
+                                remedy="please report this, with the model if you can share it")
 
 
 def _fault(graph: Graph, *, passes: bool) -> str:
