@@ -37,13 +37,17 @@ def _conv_nd(x: Tensor, weights: Tensor, bias: Tensor | None, window: Window, gr
     """x [N,C,...], weights [O,C/groups,...] -> [N,O,...], with 2 or 3 spatial dimensions."""
     fused, added = (bias, None) if bias is None or bias.is_constant else (None, bias)
     last, padding = apply_padding(b, b.channels_last(x), window)
-    if len(window.kernel) == 3:
-        result = _conv_3d(last, weights, fused, window, groups, padding, b)
-    else:
-        result = _conv_2d(last, weights, fused, window, groups, padding, b)
+    result = convolve(last, weights, fused, window, groups, padding, b)
     if added is not None:
         result = b.add(result, added)
     return b.channels_first(result)
+
+
+def convolve(x: Tensor, weights: Tensor, bias: Tensor | None, window: Window, groups: int, padding: int,
+             b: Builder) -> Tensor:
+    """Channels-last x with 2 or 3 spatial dimensions, constant weights [O,C/groups,...]; of `window`, the strides
+    and dilations count."""
+    return (_conv_3d if len(window.kernel) == 3 else _conv_2d)(x, weights, bias, window, groups, padding, b)
 
 
 def _conv_2d(x: Tensor, weights: Tensor, bias: Tensor | None, window: Window, groups: int, padding: int,

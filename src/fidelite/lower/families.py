@@ -7,7 +7,7 @@ from importlib import import_module
 FAMILIES = (
     "activation", "arithmetic", "bitwise", "cast", "convolution", "einsum", "filling", "fused",
     "gathering", "joining", "logic", "matmul", "ordering", "padding", "pooling", "ranking",
-    "reduction", "resize", "scattering", "softmax", "trigonometry", "views",
+    "reduction", "resize", "scattering", "softmax", "transposed", "trigonometry", "views",
 )
 
 
