@@ -18,8 +18,7 @@ from fidelite.optimize.views import Shape, Step, innermost_is_last, plan_of, ste
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 
-_UNARY = frozenset("RELU RELU6 RELU_N1_TO_1 LOGISTIC TANH GELU HARD_SWISH ABS NEG EXP LOG SQRT RSQRT SIN COS SQUARE "
-                   "ELU LEAKY_RELU FLOOR CEIL ROUND CAST".split())
+_UNARY = frozenset(["RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH", "GELU", "HARD_SWISH", "ABS", "NEG", "EXP", "LOG", "SQRT", "RSQRT", "SIN", "COS", "SQUARE", "ELU", "LEAKY_RELU", "FLOOR", "CEIL", "ROUND", "CAST"])
 _SCALED = frozenset({"MUL", "ADD", "SUB", "DIV"})
 
 
@@ -172,11 +171,11 @@ def _swap(graph: Graph, b: Builder, operator: Operator, position: int, outputs: 
 
 
 def _chain(last: Operator, outputs: set[Tensor]) -> tuple[Tensor, list[Step]]:
-    """The root of the views that end in `last`, and their steps."""
+    """The root of the views that end in `last` and serve nothing else, and their steps."""
     steps = [step_of(last)]
     source = last.inputs[0]
     assert source is not None
-    while _is_view(source.producer) and source.producer is not None:
+    while source.producer is not None and _is_view(source.producer) and _only_user(source, outputs) is not None:
         steps.insert(0, step_of(source.producer))
         source = source.producer.inputs[0]
         assert source is not None

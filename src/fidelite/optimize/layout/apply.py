@@ -35,6 +35,8 @@ class _Rewrite:
         self.moved: dict[tuple[Tensor, tuple[Dim, ...], Permutation], Tensor] = {}
         self.orders = {root: problem.stored(root, labels) for root in problem.readers}
         self.shapes: dict[Tensor, tuple[Dim, ...]] = {root: root.shape for root in problem.readers}
+        self.replaced: dict[Tensor, Tensor] = {}
+        """Roots that became an output, or ceased to be one: what now holds their value."""
 
     def run(self) -> int:
         outputs = list(self.graph.outputs)
@@ -120,6 +122,7 @@ class _Rewrite:
 
     def _in_order(self, root: Tensor, want: Permutation) -> Tensor:
         """`root` in the order `want` of its lowered axes."""
+        root = self.replaced.get(root, root)
         have = self.orders.get(root, identity(root.rank))
         if have == want:
             return root
@@ -127,8 +130,8 @@ class _Rewrite:
         target = tuple(lowered[a] for a in want)
         key = (root, target, want)
         if key not in self.moved:
-            if same_bytes(have, want, lowered):
-                result = self.b.reshape(root, target)
+            if same_bytes(have, want, lowered) and _symbols(target) <= 1:
+                result = self._reshaped(root, target)
             else:
                 result = self.b.transpose(root, compose(inverse(have), want))
             if result is not root and root.origin is not None:
@@ -137,6 +140,13 @@ class _Rewrite:
                 result.origin = Origin(root.origin.value, () if is_identity(order) else order)
             self.moved[key] = result
         return self.moved[key]
+
+    def _reshaped(self, tensor: Tensor, shape: tuple[Dim, ...]) -> Tensor:
+        """A RESHAPE of `tensor` itself: what it was made from may not have its new order yet."""
+        if shape == tensor.shape:
+            return tensor
+        sizes = [d if isinstance(d, int) else -1 for d in shape]
+        return self.b.one("RESHAPE", [tensor, self.b.int32(sizes)], tensor.element, shape, newShape=sizes)
 
     def _full_rank(self, tensor: Tensor, own: Permutation, operator: Operator, label: Permutation) -> Tensor:
         """A broadcast operand of lower rank, with the unit axes that `label` puts between its own."""
@@ -148,7 +158,12 @@ class _Rewrite:
         shape = tuple(next(dims) if axis >= lead else 1 for axis in label)
         while shape and shape[0] == 1 and len(shape) > tensor.rank:
             shape = shape[1:]
-        return self.b.reshape(tensor, shape)
+        if _symbols(shape) <= 1:
+            return self._reshaped(tensor, shape)
+        for axis in [i for i, a in enumerate(label[rank - len(shape):]) if a < lead]:  # sizes need not be known
+            grown = (*tensor.shape[:axis], 1, *tensor.shape[axis:])
+            tensor = self.b.one("EXPAND_DIMS", [tensor, self.b.int32(axis)], tensor.element, grown)
+        return tensor
 
     def _detach(self, operator: Operator) -> None:
         self.graph.remove(operator)
@@ -174,6 +189,7 @@ class _Rewrite:
         self.graph.replace_uses(tensor, inner)
         self.orders[inner], self.shapes[inner] = self.orders[tensor], self.shapes[tensor]
         self._forget(tensor, inner)
+        self.replaced[tensor] = inner
         tensor.shape = self.shapes[tensor]
         tensor.origin = Origin(tensor.name)
         self._take_over(self._in_order(inner, view), tensor, inner)
@@ -192,11 +208,17 @@ class _Rewrite:
                     self.graph.inputs:
                 self._rename(maker, root, output)
                 return
-            sizes = [d if isinstance(d, int) else -1 for d in made.shape]
-            made = self.b.one("RESHAPE", [made, self.b.int32(sizes)], made.element, made.shape)
+            made = self._copy(made)
             maker = made.producer
             assert maker is not None
         self._rename(maker, made, output)
+
+    def _copy(self, tensor: Tensor) -> Tensor:
+        if _symbols(tensor.shape) <= 1:
+            sizes = [d if isinstance(d, int) else -1 for d in tensor.shape]
+            return self.b.one("RESHAPE", [tensor, self.b.int32(sizes)], tensor.element, tensor.shape, newShape=sizes)
+        whole = [self.b.int32([value] * tensor.rank) for value in (0, -1)]
+        return self.b.one("SLICE", [tensor, *whole], tensor.element, tensor.shape)
 
     def _rename(self, maker: Operator, made: Tensor, output: Tensor) -> None:
         output.shape = made.shape
@@ -207,3 +229,9 @@ class _Rewrite:
             self.moved[key] = output
         if made in self.orders:
             self.orders[output], self.shapes[output] = self.orders[made], self.shapes[made]
+            self._forget(made, output)
+            self.replaced[made] = output
+
+
+def _symbols(shape: tuple[Dim, ...]) -> int:
+    return sum(not isinstance(d, int) for d in shape)
