@@ -284,14 +284,21 @@ def _write(graph: Graph, b: Builder, source: Tensor, plan: Plan, operator: Opera
     graph.remove(operator)
     made = source
     if plan.transposes:
-        made = b.transpose(b.reshape(made, plan.merged), plan.permutation)
-    made = b.reshape(made, plan.target)
+        made = b.transpose(_reshaped(b, made, plan.merged), plan.permutation)
+    made = _reshaped(b, made, plan.target)
     if made is source:
         graph.replace_uses(result, source)
         return
     maker = made.producer
     assert maker is not None
     graph.set_outputs(maker, [result])
+
+
+def _reshaped(b: Builder, x: Tensor, shape: Shape) -> Tensor:
+    """A RESHAPE of `x` itself, whose result is nobody else's (the Builder's may be a tensor that was there before)."""
+    if x.shape == shape:
+        return x
+    return b.one("RESHAPE", [x, b.int32(list(shape))], x.element, shape, newShape=list(shape))
 
 
 def _drop_reduced_units(graph: Graph, operator: Operator, outputs: set[Tensor]) -> int:
