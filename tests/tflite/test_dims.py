@@ -129,6 +129,8 @@ def test_what_is_not_known_stays_open() -> None:
     assert less(0, n) is True
     assert less(0, count) is None
     assert less(h, w) is None
+    assert less(h // 2, h) is True
+    assert less(h - h // 2, 0) is False
     assert isinstance(maximum(count, 1), SymbolicDim)
 
 

@@ -24,7 +24,7 @@ from fidelite.errors import (
     Where,
     raise_all,
 )
-from fidelite.lower.contents import contents_of
+from fidelite.lower.contents import contents_of, plain
 from fidelite.lower.node import Node
 from fidelite.lower.registry import NEWEST_IN_DOMAIN, REGISTRY
 from fidelite.source.node import NodeView, plain_domain
@@ -220,31 +220,43 @@ class _Driver:
     def _lower(self, node: onnx_ir.Node, operands: Sequence[Tensor | None]) -> None:
         row, version = self._find(node)
         view = Node(node, self.opsets, version, operands, self.contents.get)
+        known = contents_of(view, operands, self.contents)
+        if known is not None and not known[0].is_float:
+            for value, held in zip(node.outputs, known[1], strict=True):
+                tensor = self._holding(held, known[0], value.name or "")
+                self._bind(value, tensor)
+                if tensor.constant is None:
+                    self.contents[tensor] = held
+            return
         results = row.function(view, self.b)
         tensors = [results] if isinstance(results, Tensor) or results is None else list(results)
         if len(tensors) < len(node.outputs):
             raise InternalError(f"the lowering of {node.op_type} gave {len(tensors)} of {len(node.outputs)} results")
-        known = contents_of(view, operands, self.contents, self.fold, self.opsets.get(plain_domain(node.domain), 1))
         for position, (value, tensor) in enumerate(zip(node.outputs, tensors, strict=False)):
             if tensor is None:
                 if value.name and (value.uses() or value.is_graph_output()):
                     raise UnsupportedAttribute(f"output {position} ('{value.name}') of {node.op_type} is not available "
                                                "in inference", remedy="remove its users from the model")
                 continue
-            self._bind(value, tensor, None if known is None else known.get(position))
+            self._bind(value, tensor)
+            if known is not None and tensor.constant is None:
+                self.contents[tensor] = known[1][position]
 
-    def _bind(self, value: onnx_ir.Value, tensor: Tensor, known: np.ndarray | None) -> None:
+    def _holding(self, held: np.ndarray, element: ElementType, name: str) -> Tensor:
+        """A tensor that holds numbers and dimensions: a constant, or one computed from shapes at run time."""
+        if plain(held):
+            return self.b.constant(held.astype(np.int64).astype(element.dtype).reshape(held.shape), name)
+        vector = self.b.cast(self.b.shape_operand(list(held.reshape(-1))), element)
+        if held.ndim == 1 and element is ElementType.INT32:  # operands of shapes are shared, and this bears a name
+            return self.copy(vector)
+        return self.b.reshape(vector, held.shape)
+
+    def _bind(self, value: onnx_ir.Value, tensor: Tensor) -> None:
         self._cross_check(value, tensor)
         if not tensor.is_constant and tensor.origin is None:
             tensor.origin = Origin(value.name or "")
             tensor.name = value.name or tensor.name
         self.values[value] = tensor
-        if known is not None and not tensor.is_constant:
-            if all(isinstance(d, int) for d in known.reshape(-1)):
-                array = known.astype(np.int64).astype(tensor.element.dtype).reshape(known.shape)
-                self.values[value] = self.b.constant(array, value.name or "")
-            else:
-                self.contents[tensor] = known
 
     def _cross_check(self, value: onnx_ir.Value, tensor: Tensor) -> None:
         """Compare with what the model declares; the Builder is believed only where they do not contradict."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,7 +86,7 @@ class Node(NodeView):
         tensor = self.input(index)
         if tensor.constant is not None:
             return [int(v) for v in tensor.constant.numpy().reshape(-1)]
-        contents = self._contents(tensor)
+        contents = self._contents(tensor) if tensor.element.is_integer else None
         return None if contents is None else list(contents.reshape(-1))
 
     def axis(self, rank: int, default: int | None = None, name: str = "axis") -> int:

@@ -11,7 +11,7 @@ may be 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import reduce
 from typing import Union
 
@@ -211,8 +211,14 @@ def _missing(names: list[str | Opaque], name: str | Opaque) -> bool:
 
 # -- comparison
 
-def bounds(dim: Dim) -> tuple[int | None, int | None]:
-    """The least and the greatest value that is sure; None where there is no bound."""
+Bounds = tuple["int | None", "int | None"]
+
+
+def bounds(dim: Dim, depth: int = 3) -> Bounds:
+    """The least and the greatest value that is sure; None where there is no bound.
+
+    `depth` limits how many quotients and minima are weighed against what they are made of.
+    """
     low: int | None = 0
     high: int | None = 0
     for monomial, factor in _terms(dim):
@@ -221,25 +227,32 @@ def bounds(dim: Dim) -> tuple[int | None, int | None]:
             least, most = most, least
         low = None if low is None or least is None else low + factor * least
         high = None if high is None or most is None else high + factor * most
-    for monomial, factor in _terms(dim):
-        if factor < 0 and len(monomial) == 1 and isinstance(atom := monomial[0], Opaque) and atom.kind == "min":
-            # x - min(x, 0) = max(x, 0): seen as one, its bounds are tighter than those of its parts
-            rest = bounds(dim + (atom.left - SymbolicDim({monomial: 1})) * factor)
-            least, most = bounds(atom.left)
-            low = _tighter(max, low, rest[0], max(0, 0 if least is None else least), -factor)
-            high = _tighter(min, high, rest[1], None if most is None else max(0, most), -factor)
+    for monomial, factor in _terms(dim) if depth else ():
+        if len(monomial) == 1 and isinstance(atom := monomial[0], Opaque):
+            rest = dim - SymbolicDim({monomial: factor})
+            least, most = _without(atom, factor, rest, depth - 1)
+            low = least if low is None else low if least is None else max(low, least)
+            high = most if high is None else high if most is None else min(high, most)
     return low, high
 
 
-def _tighter(choose: Callable[[int, int], int], known: int | None, rest: int | None, more: int | None,
-             times: int) -> int | None:
-    """The better of `known` and `rest + times * more`."""
-    if rest is None or more is None:
-        return known
-    return rest + times * more if known is None else choose(known, rest + times * more)
+def _without(atom: Opaque, factor: int, rest: Dim, depth: int) -> Bounds:
+    """Bounds of factor * atom + rest, seen without the atom."""
+    if atom.kind == "min" and factor < 0:  # -min(x, 0) = max(x, 0) - x
+        low, high = bounds(rest + atom.left * factor, depth)
+        least, most = bounds(atom.left, depth)
+        least = 0 if least is None else max(least, 0)
+        return (None if low is None else low - factor * least,
+                None if high is None or most is None else high - factor * max(most, 0))
+    if atom.kind == "floordiv" and isinstance(size := atom.right, int) and size:  # x - (k - 1) <= k (x // k) <= x
+        low, high = bounds(rest * size + atom.left * factor, depth)
+        slack = factor * (size - 1)
+        low = None if low is None else -((max(slack, 0) - low) // size)
+        return low, None if high is None else (high - min(slack, 0)) // size
+    return None, None
 
 
-def _product_bounds(monomial: Monomial) -> tuple[int | None, int | None]:
+def _product_bounds(monomial: Monomial) -> Bounds:
     """Of a product of atoms: tight where none may be negative."""
     low, high = 1, 1
     for atom in monomial:
@@ -250,13 +263,13 @@ def _product_bounds(monomial: Monomial) -> tuple[int | None, int | None]:
     return low, high
 
 
-def _atom_bounds(atom: str | Opaque) -> tuple[int | None, int | None]:
+def _atom_bounds(atom: str | Opaque) -> Bounds:
     if isinstance(atom, str):
         return (0 if isinstance(atom, Counted) else 1), None
     low, high = bounds(atom.left)
     if atom.kind == "min":
         return (None if low is None else min(low, 0)), 0 if high is None else min(high, 0)
-    if isinstance(atom.right, int):  # above 0
+    if isinstance(atom.right, int) and atom.right:  # above 0
         return None if low is None else low // atom.right, None if high is None else high // atom.right
     least, _ = bounds(atom.right)
     sound = low is not None and low >= 0 and least is not None and least > 0
