@@ -10,10 +10,17 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from fidelite.benchmarking import Benchmark
+    from fidelite.errors import FideliteError as FideliteError
+    from fidelite.examples.face_parsing.demo import Demo
+    from fidelite.health import Check
     from fidelite.inspection import Inspection
     from fidelite.optable import OpSupport
     from fidelite.options import ConvertKeywords
-    from fidelite.pipeline import AnyModel, Conversion
+    from fidelite.options import ConvertOptions as ConvertOptions
+    from fidelite.options import Normalization as Normalization
+    from fidelite.pipeline import AnyModel
+    from fidelite.pipeline import Conversion as Conversion
+    from fidelite.running import Run as Run
     from fidelite.running import Runner as Runner
     from fidelite.verification import Verified
 
@@ -83,9 +90,33 @@ def lowers(name: str, *, since: int = 1) -> Callable[[Any], Any]:
     return lowers_own(name, since=since)
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Runner":
-        from fidelite.running import Runner
+def doctor() -> list[Check]:
+    """Look at everything that conversion and proof need on this machine. See `fidelite.health.doctor`."""
+    from fidelite import health
 
-        return Runner
+    return health.doctor()
+
+
+def demo(folder: Path | str = "demo-output", **options: Any) -> Demo:
+    """Do the main job on the embedded network. See `fidelite.examples.face_parsing.demo.demo`."""
+    from fidelite.examples.face_parsing.demo import demo
+
+    return demo(folder, **options)
+
+
+_HOMES = {
+    "Conversion": "fidelite.pipeline",
+    "Run": "fidelite.running",
+    "Runner": "fidelite.running",
+    "FideliteError": "fidelite.errors",
+    "ConvertOptions": "fidelite.options",
+    "Normalization": "fidelite.options",
+}
+
+
+def __getattr__(name: str) -> Any:
+    import importlib
+
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -54,7 +54,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Facts about a model. `problems` stand in its way, `notices` should be known, `facts` are plain data."""
+    """Facts about a model. `problems` stand in its way, `notices` should be known, `facts` are plain data.
+
+    `precisions` are those that this version can convert to; estimates are given for all.
+    """
 
     kind: Literal["onnx", "tflite"]
     path: str
@@ -63,6 +66,7 @@ class Inspection:
     problems: tuple[FideliteError, ...] = ()
     notices: tuple[Notice, ...] = ()
     expectations: tuple[Mapping[str, Any], ...] = ()
+    precisions: tuple[str, ...] = ()
     trial: Trial | None = None
     """None where converting was not tried: the model is a `.tflite`, or problems stand in the way."""
 
@@ -80,6 +84,7 @@ class Inspection:
             "notices": [n.to_json() for n in self.notices],
             "ops": [row.to_json() for row in self.ops] if self.kind == "onnx" else self.facts["ops"],
             "expectations": [dict(e) for e in self.expectations],
+            "precisions": list(self.precisions),
             "conversion": None if self.trial is None else self.trial.to_json(),
         }
 
@@ -136,6 +141,7 @@ def _inspect_tflite(path: Path) -> Inspection:
 
 
 def _inspect_onnx(path: Path, shapes: Mapping[str, Sequence[int]], weights: Path | None, trial: bool) -> Inspection:
+    from fidelite.quantize.recipe import RECIPES
     from fidelite.source.load import examine
     from fidelite.source.profile import profile
     from fidelite.source.shapes import apply_shapes
@@ -150,7 +156,7 @@ def _inspect_onnx(path: Path, shapes: Mapping[str, Sequence[int]], weights: Path
         tried = _try(path, shapes, weights)
     facts = found.to_json()
     return Inspection("onnx", str(path), facts, rows, source.problems, tuple(source.notices),
-                      tuple(_expectations(found)), tried)
+                      tuple(_expectations(found)), ("float32", *RECIPES), tried)
 
 
 def op_rows(source: Source) -> tuple[OpRow, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import fidelite
-from fidelite.cli import base, inspecting, making, running
+from fidelite.cli import base, inspecting, machine, making, running
 
 EPILOG = (
     "Exit codes: 0 done, 1 a fault of fidelite, 2 usage, 3 the model cannot be read or contradicts itself, "
@@ -26,6 +26,9 @@ for command in (
     running.benchmark,
     running.run,
     making.export,
+    machine.ops,
+    machine.doctor,
+    machine.demo,
 ):
     cli.add_command(command)
 

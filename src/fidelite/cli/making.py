@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
@@ -13,9 +13,6 @@ import fidelite
 from fidelite.cli import base, words
 from fidelite.errors import FideliteError, Several, UsageError, VerificationError
 from fidelite.options import PRECISIONS, TARGETS
-
-if TYPE_CHECKING:
-    from fidelite.pipeline import Conversion
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,7 +98,7 @@ def convert(model: Path, output: Path | None, report: Path | None, as_json: bool
         bar("writing", 0.0)
         result.save(target)
         bar("asking LiteRT", 1.0)
-        data = fidelite.describe(result, target)
+        data = fidelite.describe(result, target, delegation=result.verification is not None)
     _tell(data, target, report, as_json=as_json)
 
 
@@ -150,7 +147,7 @@ def _tell(data: dict[str, Any], target: Path, report: Path | None, *, as_json: b
 
 def _with_evidence(error: VerificationError, target: Path) -> FideliteError:
     """The error, told with where the failing file and its figures were kept. Nothing is published."""
-    evidence: Conversion | None = error.evidence
+    evidence: fidelite.Conversion | None = error.evidence
     if evidence is None:
         return error
     model, report = target.with_suffix(".failed.tflite"), target.with_suffix(".failed.json")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 import fidelite
 from fidelite.cli import base, words
 from fidelite.errors import UsageError
-
-if TYPE_CHECKING:
-    from fidelite.running import Run, Runner
 
 _PATH = click.Path(path_type=Path)
 
@@ -98,7 +95,9 @@ def run(model: Path, source: Path | None, random_: bool, seed: int, shapes: tupl
     _tell(model, what, found, written, as_json=as_json)
 
 
-def _runs(runner: Runner, source: Path | None, seed: int, shapes: Sequence[str]) -> tuple[str, list[Run]]:
+def _runs(
+    runner: fidelite.Runner, source: Path | None, seed: int, shapes: Sequence[str]
+) -> tuple[str, list[fidelite.Run]]:
     if source is None:
         return f"random input (seed {seed})", [runner.random(seed, words.shapes(shapes))]
     if source.suffix.lower() == ".npz":
@@ -106,7 +105,9 @@ def _runs(runner: Runner, source: Path | None, seed: int, shapes: Sequence[str])
     return source.name, [runner(source)]
 
 
-def _tell(model: Path, what: str, found: Sequence[Run], written: list[tuple[Path, str]], *, as_json: bool) -> None:
+def _tell(
+    model: Path, what: str, found: Sequence[fidelite.Run], written: list[tuple[Path, str]], *, as_json: bool
+) -> None:
     from fidelite.report.results import run_document
 
     if as_json:
@@ -139,7 +140,7 @@ def _make(folder: Path) -> None:
                           remedy="choose another place: -o FOLDER") from error
 
 
-def _save(path: Path, found: Sequence[Run]) -> None:
+def _save(path: Path, found: Sequence[fidelite.Run]) -> None:
     import io
 
     import numpy as np

@@ -29,14 +29,15 @@ def document(data: Mapping[str, Any], *, commands: Sequence[tuple[str, str]] = (
     if commands:
         sections.append(Section("Next", [Commands(commands)]))
     title = f"{_name(source['path'], 'the model')} -> {_name(result['path'], 'a .tflite file')}"
-    return Document(title, "", _verdict(data), sections)
+    return Document(title, "", verdict(data), sections)
 
 
 def _name(path: str | None, otherwise: str) -> str:
     return otherwise if path is None else PurePath(path).name
 
 
-def _verdict(data: Mapping[str, Any]) -> Cell:
+def verdict(data: Mapping[str, Any]) -> Cell:
+    """The outcome of a conversion."""
     proof = data["verification"]
     if proof is None:
         return Cell("written, but not proven (--no-verify)", "warn")
@@ -117,7 +118,7 @@ def _times(seconds: Mapping[str, float]) -> str:
 def verification_document(model: str, result: str, data: Mapping[str, Any]) -> Document:
     """`fidelite verify`."""
     proof = data["verification"]
-    verdict = {
+    outcome = {
         "proven": Cell("proven: both give the same", "good"),
         "mismatch": Cell("results differ", "bad"),
         "not proven": Cell("not proven: the comparison could not have failed", "warn"),
@@ -126,7 +127,7 @@ def verification_document(model: str, result: str, data: Mapping[str, Any]) -> D
     if notices := findings.of_notices(data["notices"]):
         sections.append(Section("To know", notices))
     sections += _bisection(data)
-    return Document(f"{PurePath(result).name} against {PurePath(model).name}", "", verdict, sections)
+    return Document(f"{PurePath(result).name} against {PurePath(model).name}", "", outcome, sections)
 
 
 def _bisection(data: Mapping[str, Any]) -> Iterator[Section]:

@@ -73,6 +73,8 @@ def share(value: float | str | None) -> str:
         return value
     if value == 1:
         return "100 %"
+    if 0 < value < 5e-5:
+        return "< 0.01 %"
     return f"{min(value, 0.999999) * 100:.4g} %" if value > 0.9995 else f"{value * 100:.2f} %"
 
 

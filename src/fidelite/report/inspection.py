@@ -66,7 +66,8 @@ def _onnx(data: Mapping[str, Any]) -> Iterator[Section]:
     if data["choices"]:
         yield _choices(data)
     if data["expectations"]:
-        yield Section("Hope and fact", [Lines([line for e in data["expectations"] for line in _expectation(e)])])
+        lines = [line for e in data["expectations"] for line in _expectation(e, data["precisions"])]
+        yield Section("Hope and fact", [Lines(lines)])
     if not data["problems"] and not refusals:
         yield Section("Next", [Commands([(f"fidelite convert {figures.quoted(data['path'])}", "")])])
 
@@ -116,8 +117,12 @@ def _operators(data: Mapping[str, Any]) -> Section:
 
 
 def _costs(data: Mapping[str, Any]) -> Section:
-    rows = [[name, figures.size(c["file_bytes"]), figures.size(c["memory_bytes"])] for name, c in data["costs"].items()]
-    columns = [Column("precision"), Column("file", right=True), Column("memory", right=True)]
+    rows: list[Sequence[str | Cell]] = [
+        [name, figures.size(c["file_bytes"]), figures.size(c["memory_bytes"]),
+         "" if name in data["precisions"] else Cell("not there yet", "dim")]
+        for name, c in data["costs"].items()
+    ]
+    columns = [Column("precision"), Column("file", right=True), Column("memory", right=True), Column("")]
     note = "estimates; memory is weights and the largest set of values alive at once"
     return Section("What to expect", [Table(columns, rows)], note)
 
@@ -134,9 +139,9 @@ def _choices(data: Mapping[str, Any]) -> Section:
     return Section("What brings what", [Table(columns, rows)])
 
 
-def _expectation(data: Mapping[str, Any]) -> Iterator[str]:
+def _expectation(data: Mapping[str, Any], precisions: Sequence[str]) -> Iterator[str]:
     if data["what"] == "file size":
-        wanted = figures.size(data["hoped_bytes"])
+        wanted = f"{data['hoped_bytes'] / 1e6:g} MB"
         yield (f"A file of {wanted}: no. {figures.amount(data['parameters'])} parameters are "
                f"{figures.size(data['float32_bytes'])} as float32, {figures.size(data['int8_bytes'])} as int8 and "
                f"{figures.size(data['int4_bytes'])} as int4. Only a network of about "
@@ -147,10 +152,17 @@ def _expectation(data: Mapping[str, Any]) -> Iterator[str]:
     if data["output_bytes"]:
         which = "its output alone takes" if outputs == 1 else f"its {outputs} outputs alone take"
         alone = f"; {which} {figures.size(data['output_bytes'])}"
-    yield (f"10 to {figures.size(data['hoped_bytes'])} of memory: not as it is. In float32 it needs about "
+    yield (f"10 to {data['hoped_bytes'] / 1e6:g} MB of memory: not as it is. In float32 it needs about "
            f"{figures.size(data['float32_bytes'])}, weights included{alone}.")
     if data["least_with"] and data["least_bytes"] < data["float32_bytes"]:
-        yield f"With {data['least_with']} it is about {figures.size(data['least_bytes'])}."
+        later = "" if _available(data["least_with"], precisions) else ", once that precision is there"
+        yield f"With {data['least_with']} it is about {figures.size(data['least_bytes'])}{later}."
+
+
+def _available(option: str, precisions: Sequence[str]) -> bool:
+    """Whether this version has the precision that an option names, if it names one."""
+    words = option.split()
+    return "--precision" not in words or words[words.index("--precision") + 1] in precisions
 
 
 # LiteRT

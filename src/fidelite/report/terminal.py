@@ -59,7 +59,9 @@ def _section(section: Section, console: Console) -> None:
         if section.note:
             title.append("  " + section.note, style="not bold dim")
         console.print(title)
-    for part in section.parts:
+    for index, part in enumerate(section.parts):
+        if index and isinstance(part, Bars):
+            console.print()
         show_part(part, console)
 
 
