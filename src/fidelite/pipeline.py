@@ -108,9 +108,10 @@ def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | No
     with clock.stage("read"):
         source = _read(model, options)
     with clock.stage("prepare"):
+        from fidelite.lower.registry import converts
         from fidelite.prepare.graph import prepare
 
-        prepare(source.model)
+        prepare(source.model, converts)
     with clock.stage("lower"):
         from fidelite.lower.driver import lower_model
         from fidelite.lower.edge import apply_edge

@@ -14,6 +14,7 @@ import onnx_ir
 from onnx import helper
 
 from fidelite.lower.driver import lower_model
+from fidelite.lower.registry import converts
 from fidelite.prepare.fold import fold
 from fidelite.prepare.graph import prepare
 from fidelite.runtime.litert import LiteRtSession
@@ -53,7 +54,7 @@ def one_node(op: str, inputs: Mapping[str, Array], *, opset: int, constants: Map
 
 def lowered(model: onnx.ModelProto) -> Model:
     """The TFLite model as lowering gives it, before any pass."""
-    return lower_model(prepare(onnx_ir.from_proto(model)), fold=fold).model
+    return lower_model(prepare(onnx_ir.from_proto(model), converts), fold=fold).model
 
 
 def tflite_bytes(model: Model) -> bytes:

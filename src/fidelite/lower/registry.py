@@ -73,6 +73,14 @@ class Registry:
 REGISTRY = Registry()
 
 
+def converts(domain: str, op: str, version: int) -> bool:
+    """Whether an operator has a lowering in this schema version."""
+    from fidelite.lower import families
+
+    families.load()
+    return REGISTRY.find(domain, op, version) is not None
+
+
 def lowers(*ops: str, since: int = 1, until: int | None = None, domain: str = "",
            partial: str = "") -> Callable[[F], F]:
     """Register a function as the lowering of `ops` for schema versions since..until (both included)."""

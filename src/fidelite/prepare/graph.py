@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import onnx_ir
 
+    from fidelite.prepare.functions import Converts
 
-def prepare(model: onnx_ir.Model) -> onnx_ir.Model:
-    """Simplify `model` in place and return it."""
+
+def prepare(model: onnx_ir.Model, converts: Converts | None = None) -> onnx_ir.Model:
+    """Simplify `model` in place and return it.
+
+    `converts` tells which operators have a lowering; those without are replaced by ONNX's own definition of them.
+    """
+    from fidelite.prepare.functions import expand_functions
     from fidelite.prepare.patterns import fuse_patterns
     from fidelite.source.shapes import remove_dead
 
@@ -18,5 +24,7 @@ def prepare(model: onnx_ir.Model) -> onnx_ir.Model:
 
         InlinePass()(model)
     fuse_patterns(model)
+    if converts is not None:
+        expand_functions(model, converts)
     remove_dead(model)
     return model
