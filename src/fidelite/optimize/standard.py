@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from fidelite.optimize.affine import FoldAffine
 from fidelite.optimize.commute import HoistViewsAboveSlices, KeepInnermostAxes, MergeReshapesAcross
 from fidelite.optimize.dead import DropDeadOperators
+from fidelite.optimize.depth import FindDepthToSpace
 from fidelite.optimize.fuse import DropNeedlessBroadcasts, FuseActivations, FuseTransposesIntoProducts
 from fidelite.optimize.layout import ChooseLayout
-from fidelite.optimize.padding import PadPoolsWithZeros
 from fidelite.optimize.memory import KeepValues
+from fidelite.optimize.padding import PadPoolsWithZeros
 from fidelite.optimize.passes import Pass
 from fidelite.optimize.share import CancelCasts, ShareEqualOperators
 from fidelite.optimize.views import ShortenViews
@@ -21,5 +22,6 @@ STANDARD: Sequence[Sequence[Pass]] = (
     (ShortenViews(), KeepInnermostAxes(), HoistViewsAboveSlices(), MergeReshapesAcross(), ShortenViews(),
      FuseTransposesIntoProducts(), FoldAffine(), FuseActivations(), PadPoolsWithZeros(), DropNeedlessBroadcasts(),
      ShareEqualOperators(), DropDeadOperators()),
+    (FindDepthToSpace(), DropDeadOperators()),
     (KeepValues(),),
 )

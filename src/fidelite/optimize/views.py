@@ -62,7 +62,7 @@ class ShortenViews:
         return count
 
 
-def _chain_to(operator: Operator, outputs: set[Tensor]) -> list[Operator]:
+def chain_to(operator: Operator) -> list[Operator]:
     """The views that lead to `operator`'s result, first to last."""
     chain = [operator]
     while True:
@@ -90,7 +90,7 @@ def _shorten(graph: Graph, b: Builder, operator: Operator, outputs: set[Tensor])
     result = operator.outputs[0]
     if not _static(operator) or (_continues(operator) and result not in outputs):
         return 0
-    chain = _chain_to(operator, outputs)
+    chain = chain_to(operator)
     root = chain[0].inputs[0]
     assert root is not None
     for start in range(len(chain)):
@@ -121,6 +121,11 @@ def _private(chain: Sequence[Operator], outputs: set[Tensor]) -> int:
     return count
 
 
+def private_part(chain: Sequence[Operator], outputs: set[Tensor]) -> Sequence[Operator]:
+    """The end of a chain whose inner values serve nothing else."""
+    return chain[-_private(chain, outputs):]
+
+
 def step_of(operator: Operator) -> Step:
     """What a view does: its kind and its shape or permutation. Kind "" where that is not known."""
     if operator.op == "RESHAPE":
@@ -135,6 +140,15 @@ def plan_of(source: Shape, steps: Sequence[Step]) -> Plan | None:
     """The shortest way to do `steps`; None where they cannot be followed (a run-time order, no elements)."""
     factors = _follow(source, steps)
     return None if factors is None else factors.plan(source, _final_shape(source, steps))
+
+
+def effect_of(source: Shape, steps: Sequence[Step]) -> tuple[Shape, Shape, Shape] | None:
+    """What `steps` do, however they are written: equal for chains that move every element to the same place."""
+    factors = _follow(source, steps)
+    if factors is None:
+        return None
+    plan = factors.merged(source, _final_shape(source, steps))
+    return plan.merged, plan.permutation, plan.target
 
 
 def innermost_is_last(source: Shape, steps: Sequence[Step]) -> bool:
@@ -212,18 +226,26 @@ class _Factors:
         self.sizes[factor:factor + 1] = [first, self.sizes[factor] // first]
 
     def plan(self, source: Shape, target: Shape) -> Plan:
-        order = [f for axis in self.axes for f in axis]
-        runs: list[list[int]] = []
-        for factor in order:
-            if runs and factor == runs[-1][-1] + 1:
-                runs[-1].append(factor)
-            else:
-                runs.append([factor])
+        runs = self._runs()
         if len(runs) <= 1:
             return Plan(source, tuple(range(len(source))), source, target)
         plans = (_on_axes(source, target, self.sizes, runs), self._on_target_axes(source, target),
                  self._merged(runs, source, target))
         return min((p for p in plans if p is not None), key=lambda p: (p.operators, len(p.permutation)))
+
+    def merged(self, source: Shape, target: Shape) -> Plan:
+        """RESHAPE to runs of factors, TRANSPOSE, RESHAPE."""
+        return self._merged(self._runs(), source, target)
+
+    def _runs(self) -> list[list[int]]:
+        """The factors in their present order, those together that follow each other in the root."""
+        runs: list[list[int]] = []
+        for factor in (f for axis in self.axes for f in axis):
+            if runs and factor == runs[-1][-1] + 1:
+                runs[-1].append(factor)
+            else:
+                runs.append([factor])
+        return runs
 
     def _on_target_axes(self, source: Shape, target: Shape) -> Plan | None:
         """A TRANSPOSE to the target's own axes (units included), where each is a run of factors."""
