@@ -63,18 +63,18 @@ def range_(node: Node, b: Builder) -> Tensor:
     element = start.element
     if element.is_integer:
         wide = element if element in (ElementType.INT32, ElementType.INT64) else ElementType.INT32
-        steps = _steps(*(b.cast(t, wide) for t in (start, limit, delta)), b)
+        steps = _steps(b.cast(start, wide), b.cast(limit, wide), b.cast(delta, wide), b)
         known = [node.known_dims(i) for i in range(3)]
         dims: list[Dim | None] = [None]
-        if all(known) and known[2] != [0]:
-            first, last, step = (d[0] for d in known if d)
+        first, last, step = (d[0] if d else None for d in known)
+        if first is not None and last is not None and isinstance(step, int) and step:
             dims = [maximum(0, -((first - last) // step))]
         return b.cast(b.sized_at_run_time(steps, dims), element)
     wide = element if element is ElementType.FLOAT64 else ElementType.FLOAT32
     if wide is ElementType.FLOAT64:
         raise UnsupportedType("LiteRT cannot count steps in float64",
                               remedy="use float32 or int64 in the model")
-    steps = _steps(*(b.cast(t, wide) for t in (start, limit, delta)), b)
+    steps = _steps(b.cast(start, wide), b.cast(limit, wide), b.cast(delta, wide), b)
     return b.cast(b.sized_at_run_time(steps, [None]), element)
 
 

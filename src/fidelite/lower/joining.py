@@ -156,7 +156,7 @@ def _slice(node: Node, b: Builder, starts: Sequence[Dim], ends: Sequence[Dim], a
     if tuple(shape) == x.shape and all(s == 1 for s in stride) and is_static(shape):
         return x
     if 0 in shape:
-        return b.constant(np.zeros(shape, x.element.dtype)) if is_static(shape) else _strided(
+        return b.constant(np.zeros(_ints(shape), x.element.dtype)) if is_static(shape) else _strided(
             b, x, begin, end, stride, shape, open_ends)
     known = _ints(begin)
     if all(s == 1 for s in stride) and x.is_static and len(known) == len(begin) and is_static(shape):

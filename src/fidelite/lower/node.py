@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fidelite.errors import InvalidModel, NeedsConstant
-from fidelite.source.node import NodeView, plain_domain
+from fidelite.source.node import NodeView
 from fidelite.tflite.dims import Dim
 from fidelite.tflite.graph import Tensor
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 class Node(NodeView):
     """One ONNX node while it is lowered. Operand positions are those of the ONNX schema."""
 
-    def __init__(self, node: onnx_ir.Node, opset: int, version: int, operands: Sequence[Tensor | None],
+    def __init__(self, node: onnx_ir.Node, opsets: Mapping[str, int], version: int, operands: Sequence[Tensor | None],
                  contents: Callable[[Tensor], Any]) -> None:
-        super().__init__(node, {plain_domain(node.domain): opset})
+        super().__init__(node, opsets)
         self.version = version
         """The schema version in force (`since_version`), which the lowering was chosen by."""
         self._operands = operands
@@ -79,7 +79,7 @@ class Node(NodeView):
     def dims_at(self, index: int, what: str = "") -> list[Dim]:
         """An integer operand that holds dimensions: ints, or symbols where it was computed from dynamic shapes."""
         known = self.known_dims(index)
-        return self.ints_at(index, what) if known is None else known
+        return [*self.ints_at(index, what)] if known is None else known
 
     def known_dims(self, index: int) -> list[Dim] | None:
         """As `dims_at`, but None where the content is not known in any form."""
@@ -91,7 +91,7 @@ class Node(NodeView):
 
     def axis(self, rank: int, default: int | None = None, name: str = "axis") -> int:
         """The axis attribute, counted from the front. Raises InvalidModel where it is out of range."""
-        return self.normalized(self.int_(name, default), rank)
+        return self.normalized(self.int_(name) if default is None else self.int_(name, default), rank)
 
     def normalized(self, axis: int, rank: int) -> int:
         """An axis counted from the front. Raises InvalidModel where it is out of range."""

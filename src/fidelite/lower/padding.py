@@ -90,7 +90,7 @@ def _pad_by_index(x: Tensor, before: Sequence[Dim], after: Sequence[Dim], mode: 
         ints = [(p, d) for p, d in widths if isinstance(p, int)]
         if len(ints) == len(widths) and (
                 (mode == "reflect" and all(p <= d - 1 for p, d in ints)) or
-                (mode == "edge" and all(p <= 1 for p, d in ints))):  # the edge once is the mirror with its edge
+                (mode == "edge" and all(p <= 1 for p, _ in ints))):  # the edge once is the mirror with its edge
             return b.mirror_pad(x, [p for p, _ in ints[:x.rank]], [p for p, _ in ints[x.rank:]],
                                 symmetric=mode == "edge")
     for axis in padded:

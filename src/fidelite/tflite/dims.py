@@ -13,11 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import reduce
+from math import lcm
 from typing import Union
 
 Monomial = tuple["str | Opaque", ...]
 _MOST_STEPS = 64
-_DIVIDED, _MOST_DOUBLINGS = 64, 8
+_DIVIDED, _LARGEST, _MOST_DOUBLINGS = 64, 1024, 8
 
 
 class Counted(str):
@@ -349,12 +350,14 @@ def placeholders(shapes: Iterable[Shape]) -> dict[str, int]:
     """A size for each symbol at which all `shapes` make sense together, the least that is found.
 
     LiteRT plans a model when it loads it, at the sizes written in the file, and refuses windows that do not fit.
-    What a stride divides gets a power of two, so that halves and doubles of it still match.
+    What a stride divides gets a power of two, so that halves and doubles of it still match, and a multiple of what
+    else divides it (SPACE_TO_DEPTH by 3).
     """
     dims = {d for shape in shapes for d in shape if isinstance(d, SymbolicDim)}
     values = dict.fromkeys(sorted(symbols(dims)), 1)
-    divided = [atom.left for d in dims for atom in d.atoms() if isinstance(atom, Opaque) and atom.kind == "floordiv"]
-    values |= dict.fromkeys(sorted(symbols(divided)), _DIVIDED)
+    divided = [atom for d in dims for atom in d.atoms() if isinstance(atom, Opaque) and atom.kind == "floordiv"]
+    size = lcm(_DIVIDED, *(atom.right for atom in divided if isinstance(atom.right, int) and atom.right > 0))
+    values |= dict.fromkeys(sorted(symbols(atom.left for atom in divided)), size if size <= _LARGEST else _DIVIDED)
     for _ in range(_MOST_DOUBLINGS):
         small = [d for d in dims if not _positive(d, values)]
         if not small:
