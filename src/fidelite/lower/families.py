@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 FAMILIES = (
-    "activation", "arithmetic", "bitwise", "cast", "convolution", "einsum", "filling", "fused",
-    "gathering", "joining", "logic", "matmul", "ordering", "padding", "pooling", "ranking",
+    "activation", "arithmetic", "bitwise", "cast", "convolution", "depth_space", "einsum", "filling", "fused",
+    "gathering", "joining", "logic", "matmul", "normalization", "ordering", "padding", "pooling", "ranking",
     "reduction", "resize", "scattering", "softmax", "transposed", "trigonometry", "views",
 )
 
