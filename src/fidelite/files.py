@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from fidelite.errors import OutputError
 
 
 @contextmanager
-def publish(target: Path) -> Iterator[Path]:
+def publish(target: Path) -> Generator[Path]:
     """A temporary path beside `target` that takes its name if the block succeeds, and is removed if it does not.
 
     Raises OutputError: F211 the target is a folder, F212 its folder does not exist, F213 no permission,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import onnx_ir
 
 Arrays = Sequence[np.ndarray | None]
+_WHOLE = ("int32", "int64")
 
 
 def fold(node: onnx_ir.Node, inputs: Arrays, opset: int) -> list[np.ndarray | None] | None:
@@ -44,7 +45,7 @@ def _constant(node: onnx_ir.Node, inputs: Arrays) -> np.ndarray | None:
 def _int_binary(function: Callable[[Any, Any], Any]) -> Any:
     def rule(node: onnx_ir.Node, inputs: Arrays) -> np.ndarray | None:
         a, b = inputs[0], inputs[1]
-        if a is None or b is None or a.dtype not in (np.int64, np.int32):
+        if a is None or b is None or a.dtype.name not in _WHOLE:
             return None
         return np.asarray(function(a, b)).astype(a.dtype)
     return rule
@@ -85,7 +86,7 @@ def _identity(node: onnx_ir.Node, inputs: Arrays) -> np.ndarray | None:
 def _int_cast(node: onnx_ir.Node, inputs: Arrays) -> np.ndarray | None:
     """int64 <-> int32 only: other casts have rules of their own."""
     target = {6: np.int32, 7: np.int64}.get(int(_attribute(node, "to", 0)))
-    if target is None or inputs[0] is None or inputs[0].dtype not in (np.int32, np.int64):
+    if target is None or inputs[0] is None or inputs[0].dtype.name not in _WHOLE:
         return None
     return inputs[0].astype(target)
 

@@ -7,7 +7,7 @@ the types of its operands, which are then taken from the model or from ONNX's sh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fidelite.source.node import plain_domain
 
@@ -36,12 +36,12 @@ def expand_functions(model: onnx_ir.Model, converts: Converts) -> int:
 
 
 def _expand_once(model: onnx_ir.Model, converts: Converts) -> int:
-    from onnx_ir.passes.common import InlinePass
-
     opsets = {plain_domain(d): v for d, v in model.opset_imports.items()}
     wanted = [node for node in model.graph.all_nodes() if _needs_definition(node, opsets, converts)]
     if not wanted:
         return 0
+    from onnx_ir.passes.common import InlinePass
+
     types = _types(model, wanted)
     count = 0
     for node in wanted:
@@ -61,7 +61,7 @@ def _needs_definition(node: onnx_ir.Node, opsets: Mapping[str, int], converts: C
     if domain not in opsets or (domain, node.op_type) in _KEPT:
         return False
     try:
-        schema = onnx.defs.get_schema(node.op_type, opsets[domain], domain)
+        schema: Any = onnx.defs.get_schema(node.op_type, opsets[domain], domain)
     except onnx.defs.SchemaError:
         return False
     if not (schema.has_function or schema.has_context_dependent_function):
@@ -108,7 +108,7 @@ def _definition(node: onnx_ir.Node, opset: int, types: Mapping[str, onnx.TypePro
     import onnx
     import onnx_ir
 
-    schema = onnx.defs.get_schema(node.op_type, opset, plain_domain(node.domain))
+    schema: Any = onnx.defs.get_schema(node.op_type, opset, plain_domain(node.domain))
     if schema.has_function:
         versions = [v for v in schema.function_opset_versions if v <= opset]
         if versions:

@@ -56,7 +56,9 @@ def _fuse_gelu(model: onnx_ir.Model, erf: onnx_ir.Node) -> int:
     gelu = onnx_ir.Node(DOMAIN, "Gelu", [x], name=f"{erf.name or 'gelu'}_as_gelu", num_outputs=1,
                         attributes=[onnx_ir.AttrString("approximate", "none")])
     result = gelu.outputs[0]
-    result.dtype, result.shape = product.dtype, product.shape
+    if product.dtype is not None:
+        result.dtype = product.dtype
+    result.shape = product.shape
     last = product.producer()
     assert last is not None
     model.graph.insert_after(last, gelu)

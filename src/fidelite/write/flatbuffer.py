@@ -214,7 +214,7 @@ def constant_bytes(array: np.ndarray, element: ElementType) -> bytes | memoryvie
         return packed.tobytes()
     if array.ndim == 0:
         return array.tobytes()
-    return memoryview(array.view(np.uint8).reshape(-1)) if array.size else b""
+    return array.view(np.uint8).reshape(-1).data if array.size else b""
 
 
 def _buffer_data_slots(tables: bytes | bytearray) -> list[int]:
