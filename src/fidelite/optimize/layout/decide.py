@@ -145,11 +145,16 @@ def _add_root(problem: Problem, network: Network, nodes: dict[Operator, int], ro
         for mover in movers:
             network.add_infinite(any_b, mover)   # mover on b's side pulls any_b there
             network.add_infinite(mover, all_b)   # mover on a's side keeps all_b there
-        network.add(made, any_b, toll(have[0], want_b))  # maker a, some reader b
-        if maker is not None:
-            network.add(all_b, made, toll(have[1], want_a))  # maker b, some reader a
+        to_b = (toll(have[0], want_b), toll(have[1], want_b))  # what some reader on b's side costs, by the maker's
+        to_a = (toll(have[0], want_a), toll(have[1], want_a))
+        if maker is None:
+            network.add(network.SOURCE, any_b, to_b[0])
+            network.add(all_b, network.SINK, to_a[0])
         else:
-            network.add(all_b, network.SINK, toll(have[0], want_a))
+            network.add(network.SOURCE, any_b, min(to_b))  # whichever side the maker is on
+            network.add(all_b, network.SINK, min(to_a))
+            network.add(made, any_b, to_b[0] - min(to_b))  # maker a, some reader b
+            network.add(all_b, made, to_a[1] - min(to_a))  # maker b, some reader a
 
 
 # -- improving one at a time
