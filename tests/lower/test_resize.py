@@ -47,6 +47,7 @@ def check_unless_unclear(model: Any, x: Array) -> None:
         lowered(model)
     except UnsupportedAttribute as error:
         assume("differs from runtime to runtime" not in error.reason)
+        assume("and the model declares" not in error.reason)  # ONNX's shape inference rounds otherwise than its runtime
     check(model, {"x": x}, rtol=1e-4)
 
 
@@ -191,6 +192,8 @@ def test_sizes_that_only_the_run_time_knows() -> None:
     ("uint8", {"mode": "linear", "scales": [1, 1, 3, 3]}, UnsupportedType),
     ("uint8", {"mode": "cubic", "scales": [1, 1, 2, 2]}, UnsupportedType),
     ("float32", {"mode": "nearest", "antialias": 1, "scales": [1, 1, 2, 2]}, UnsupportedAttribute),
+    ("float32", {"mode": "linear", "coordinate_transformation_mode": "align_corners", "scales": [1, 1, 0.6, 1]},
+     UnsupportedAttribute),
     ("float32", {"mode": "linear", "coordinate_transformation_mode": "other", "scales": [1, 1, 2, 2]},
      UnsupportedAttribute),
     ("float32", {"mode": "linear", "coordinate_transformation_mode": "tf_crop_and_resize", "scales": [1, 1, 1, 2],

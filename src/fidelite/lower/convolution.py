@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fidelite.errors import UnsupportedAttribute
+from fidelite.errors import InvalidModel
 from fidelite.lower.node import Node
+from fidelite.lower.patches import convolve_patches, with_bias
 from fidelite.lower.registry import lowers
 from fidelite.lower.windows import Window, apply_padding, read_window
 from fidelite.tflite.builder import Builder
@@ -13,23 +14,23 @@ from fidelite.tflite.dims import Dim
 from fidelite.tflite.graph import Tensor
 
 
-@lowers("Conv", partial="weights must be constants; at most 3 spatial dimensions")
+@lowers("Conv", partial="sizes known only at run time together with weights known only there, or with more than 3 "
+                        "spatial dimensions")
 def conv(node: Node, b: Builder) -> Tensor:
     x, weights = node.input(0), node.input(1)
     spatial = x.rank - 2
-    if not 1 <= spatial <= 3:
-        raise UnsupportedAttribute(f"a convolution over {spatial} spatial dimensions has no LiteRT kernel",
-                                   remedy="LiteRT convolves over 1 to 3 spatial dimensions")
-    node.constant(1, "the weights")
+    if spatial < 1:
+        raise InvalidModel("a convolution over no spatial dimension", remedy="export the model again")
     element = x.element
     x, weights = b.float32(x), b.float32(weights)
     bias = node.optional(2)
     bias = None if bias is None else b.float32(bias)
-    kernel = b.static(weights, "Conv")[2:]
-    window = read_window(node, kernel)
+    window, groups = read_window(node, b.static(weights, "Conv")[2:]), node.int_("group", 1)
+    if weights.constant is None or spatial > 3:
+        return b.cast(with_bias(convolve_patches(x, weights, window, groups, b), bias, b), element)
     if spatial == 1:
         x, weights, window = b.unsqueeze(x, [2]), b.unsqueeze(weights, [2]), window.with_leading_unit()
-    result = _conv_nd(x, weights, bias, window, node.int_("group", 1), b)
+    result = _conv_nd(x, weights, bias, window, groups, b)
     return b.cast(b.squeeze(result, [2]) if spatial == 1 else result, element)
 
 

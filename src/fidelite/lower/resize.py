@@ -102,6 +102,9 @@ def _read_target(node: Node, x: Tensor, rule: Rule, b: Builder) -> Target:
         for axis, scale in zip(axes, factors, strict=True):
             sizes[axis], nominal[axis] = _scaled(x.shape[axis], np.float32(scale), b), np.float32(scale)
             start, end = regions[axis]
+            if rule.coordinate == "align_corners" and not _is_whole(x.shape[axis], np.float32(scale)):
+                raise UnsupportedAttribute("align_corners with scales that give no whole size differs from runtime to "
+                                           "runtime", remedy="give sizes instead of scales in the model")
             if end - start != 1 and rule.crops and np.floor(b.static_dim(x.shape[axis], "a cropped axis") * (
                     end - start) * scale) != sizes[axis]:
                 raise UnsupportedAttribute("the size of a crop given by scales differs from runtime to runtime",
@@ -129,6 +132,10 @@ def _scaled(size: Dim, scale: np.float32, b: Builder) -> Dim:
     if scale == int(scale):
         return size * int(scale)
     return int(np.float32(b.static_dim(size, f"an axis resized by {scale}")) * scale)
+
+
+def _is_whole(size: Dim, scale: np.float32) -> bool:
+    return not isinstance(size, int) or abs(float(scale) * size - round(float(scale) * size)) < 1e-4
 
 
 def _resize(x: Tensor, rule: Rule, target: Target, extrapolation: float, b: Builder) -> Tensor:

@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fidelite.errors import InvalidModel, NeedsConstant, UnsupportedAttribute
+from fidelite.errors import InvalidModel
 from fidelite.lower.convolution import convolve
 from fidelite.lower.node import Node
+from fidelite.lower.patches import convolve_patches_transposed, with_bias
 from fidelite.lower.registry import lowers
 from fidelite.lower.windows import Window, pad_or_crop, read_window
 from fidelite.tflite.builder import Builder
@@ -33,24 +34,24 @@ class Spread:
     sizes: tuple[Dim, ...]
 
 
-@lowers("ConvTranspose", partial="weights must be constants; at most 3 spatial dimensions")
+@lowers("ConvTranspose", partial="sizes known only at run time together with weights known only there, or with more "
+                                 "than 3 spatial dimensions")
 def conv_transpose(node: Node, b: Builder) -> Tensor:
     x, weights = node.input(0), node.input(1)
     spatial = x.rank - 2
-    if not 1 <= spatial <= 3:
-        raise UnsupportedAttribute(f"a convolution over {spatial} spatial dimensions has no LiteRT kernel",
-                                   remedy="LiteRT convolves over 1 to 3 spatial dimensions")
-    if weights.constant is None:
-        raise NeedsConstant("the weights of ConvTranspose must be known when converting",
-                            remedy="make them an initializer in the model")
+    if spatial < 1:
+        raise InvalidModel("a convolution over no spatial dimension", remedy="export the model again")
     element, groups = x.element, node.int_("group", 1)
     spread = _read(node, x, b.static(weights, "ConvTranspose")[2:], b)
-    filters = b.static(weights, "ConvTranspose")[1] * groups
-    shape = (x.shape[0], filters, *spread.sizes)
+    shape = (x.shape[0], b.static_dim(weights.shape[1], "a convolution's filters") * groups, *spread.sizes)
     if 0 in shape:
         return b.constant(np.zeros([b.static_dim(d, "an empty result") for d in shape], element.dtype))
     bias = node.optional(2)
     x, weights, bias = b.float32(x), b.float32(weights), None if bias is None else b.float32(bias)
+    if weights.constant is None or spatial > 3:
+        outs = [b.static_dim(d, "a convolution whose weights the run time computes") for d in spread.sizes]
+        result = convolve_patches_transposed(x, weights, spread.window, outs, groups, b)
+        return b.cast(with_bias(result, bias, b), element)
     fused, added = (bias, None) if bias is None or bias.is_constant else (None, bias)
     if spatial == 1:
         x, weights = b.unsqueeze(x, [2]), b.unsqueeze(weights, [2])
@@ -76,21 +77,17 @@ def _read(node: Node, x: Tensor, kernel: Sequence[int], b: Builder) -> Spread:
                            "output_shape of another", remedy="export the model again")
     before, after, sizes = list[int](), list[int](), list[Dim]()
     for i, size in enumerate(x.shape[2:]):
-        full = (size - 1) * window.strides[i] + window.reach(i) + more[i]
+        made = (size - 1) * window.strides[i] + window.reach(i)
         if wanted is not None or same:
             out = wanted[len(wanted) - rank + i] if wanted is not None else size * window.strides[i]
-            total = b.static_dim(full - out, "the padding of ConvTranspose")
-            if total < 0:
-                raise UnsupportedAttribute("a ConvTranspose whose output_shape is larger than what its kernel makes "
-                                           "differs from runtime to runtime", remedy="use output_padding in the model")
-            half = total // 2
-            first = half if window.auto_pad == "SAME_UPPER" else total - half
-            pads = first, total - first
+            # A result that is wanted longer than the kernel makes it has zeros at its end.
+            total = max(b.static_dim(made + more[i] - out, "the padding of ConvTranspose"), 0)
+            before.append(total // 2 if window.auto_pad == "SAME_UPPER" else total - total // 2)
         else:
-            pads = window.before[i], window.after[i]
-        before.append(pads[0])
-        after.append(pads[1] - more[i])
-        sizes.append(full - (pads[0] + pads[1]))
+            out = made + more[i] - (window.before[i] + window.after[i])
+            before.append(window.before[i])
+        after.append(b.static_dim(made - out, "the padding of ConvTranspose") - before[i])
+        sizes.append(out)
     return Spread(replace(window, before=tuple(before), after=tuple(after), auto_pad="NOTSET"), tuple(sizes))
 
 
