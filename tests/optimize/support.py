@@ -13,6 +13,7 @@ import fidelite
 from fidelite.edge import plan_edge
 from fidelite.lower.driver import lower_model
 from fidelite.lower.edge import apply_edge
+from fidelite.optimize.layout.problem import transpose_cost
 from fidelite.optimize.passes import Log, Pass, run_passes
 from fidelite.pipeline import Conversion, options_of
 from fidelite.prepare.fold import fold
@@ -36,6 +37,11 @@ def ops_of(model: Model) -> Counter[str]:
 def op_list(model: Model) -> list[str]:
     """The main graph's operators in running order."""
     return [operator.op for operator in model.main.operators]
+
+
+def transposes_of(model: Model) -> list[float]:
+    """What each TRANSPOSE costs."""
+    return [transpose_cost(o.outputs[0]) for g in model.graphs for o in g.operators if o.op == "TRANSPOSE"]
 
 
 def layout_of(model: onnx.ModelProto, which: str) -> dict[str, str]:
@@ -97,9 +103,9 @@ def check_network(model: onnx.ModelProto, feeds: Mapping[str, Array], layouts: S
     for which in layouts:
         layout = layout_of(model, which)
         result = fidelite.convert(model, verify=False, layout=layout)
-        before, after = ops_of(unoptimised(model, layout))["TRANSPOSE"], ops_of(result.model)["TRANSPOSE"]
-        if after > before:
-            faults.append(f"{which}: {after} TRANSPOSEs, and {before} before")
+        before, after = transposes_of(unoptimised(model, layout)), transposes_of(result.model)
+        if len(after) > len(before) and sum(after) >= sum(before):  # more are well only where they move less
+            faults.append(f"{which}: {len(after)} TRANSPOSEs, and {len(before)} before")
         for xnnpack in (False, True):
             faults += [f"{which}, xnnpack={xnnpack}: {d}" for d in differences(model, result, feeds, xnnpack=xnnpack)]
     return faults
