@@ -15,6 +15,7 @@ from fidelite.errors import InternalError
 from fidelite.runtime.protocol import Array
 
 _BLOCK = 1 << 16
+_MOST_PLANES = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +87,9 @@ def compare_arrays(expected: Array, actual: Array, *, class_axis: int | None = N
         return OutputComparison(*about, f"its type is {actual.dtype.name} instead of {expected.dtype.name}")
     if expected.dtype.kind in "OSU":
         return OutputComparison(*about, "it holds text, which is not compared")
-    problem = _nonfinite_problem(expected, actual) if is_float(expected.dtype) else ""
-    figures = _measure(expected, actual)
+    finite = _all_finite(expected) and _all_finite(actual)
+    problem = "" if finite else _nonfinite_problem(expected, actual)
+    figures = _measure(expected, actual, finite=finite)
     if figures is not None and class_axis is not None and expected.size:
         agreement = float(np.mean(_argmax(expected, class_axis) == _argmax(actual, class_axis)))
         figures = _with_agreement(figures, agreement)
@@ -141,14 +143,18 @@ def _as_float64(piece: Array) -> NDArray[np.float64]:
     return piece.astype(np.float64)
 
 
+def _all_finite(array: Array) -> bool:
+    return not is_float(array.dtype) or bool(np.isfinite(array).all())
+
+
 @np.errstate(over="ignore", invalid="ignore")
-def _measure(expected: Array, actual: Array) -> Figures | None:
-    """None where no element is finite in both."""
+def _measure(expected: Array, actual: Array, *, finite: bool) -> Figures | None:
+    """None where no element is finite in both. `finite` says that all are, which saves looking."""
     count, nonfinite, scale, largest = 0, 0, 0.0, 0.0
     wanted, given, error, dot = 0.0, 0.0, 0.0, 0.0
     for e, a in blocks(expected, actual):
-        both = np.isfinite(e) & np.isfinite(a)
-        if not both.all():
+        if not finite:
+            both = np.isfinite(e) & np.isfinite(a)
             nonfinite += int(np.count_nonzero(~both & ((e == a) | (np.isnan(e) & np.isnan(a)))))
             e, a = e[both], a[both]
         gap = a - e
@@ -159,7 +165,7 @@ def _measure(expected: Array, actual: Array) -> Figures | None:
         error, dot = error + _dot(gap, gap), dot + _dot(e, a)
     if not count:
         return None
-    differing = int(np.count_nonzero(expected != actual)) - _shared_nans(expected, actual)
+    differing = int(np.count_nonzero(expected != actual)) - (0 if finite else _shared_nans(expected, actual))
     if differing and not is_float(expected.dtype):
         largest = max(largest, 1.0)  # int64 beyond 2^53: the difference may vanish in float64
     mean = math.sqrt(wanted / count)
@@ -216,7 +222,17 @@ def _nonfinite_problem(expected: Array, actual: Array) -> str:
 
 
 def _argmax(array: Array, axis: int) -> NDArray[np.intp]:
-    return np.argmax(array if array.dtype.isbuiltin == 1 else array.astype(np.float32), axis=axis)
+    """The first index of the largest value along `axis` (NaN never wins), plane by plane: numpy's argmax along an axis
+    that is not the last takes several times as long."""
+    planes = np.moveaxis(array if array.dtype.isbuiltin == 1 else array.astype(np.float32), axis, 0)
+    if len(planes) > _MOST_PLANES:
+        return np.argmax(planes, axis=0)
+    best, index = planes[0].copy(), np.zeros(planes.shape[1:], np.intp)
+    for number, plane in enumerate(planes[1:], 1):
+        better = plane > best
+        np.copyto(best, plane, where=better)
+        np.copyto(index, number, where=better)
+    return index
 
 
 def _with_agreement(figures: Figures, agreement: float) -> Figures:

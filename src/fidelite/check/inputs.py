@@ -226,14 +226,14 @@ def _picture(rng: np.random.Generator, shape: tuple[int, ...], channel_axis: int
 
 def _octaves(rng: np.random.Generator, planes: tuple[int, int], spatial: tuple[int, ...]) -> Floats:
     """Coarse noise on grids of 2, 4, 8, ... points per axis, smoothly interpolated, the finer the fainter."""
-    total = np.zeros((*planes, *spatial))
+    total = np.zeros((*planes, *spatial), np.float32)
     finest = min(_FINEST, max(spatial, default=1))
     for octave in range(1, max(finest.bit_length(), 2)):
         points = [min(2**octave, size) for size in spatial]
-        coarse = rng.standard_normal((*planes, *points))
+        coarse: Any = rng.standard_normal((*planes, *points), np.float32)
         for axis, (size, grid) in enumerate(zip(spatial, points, strict=True), start=2):
             coarse = _stretch(coarse, axis, size, grid)
-        total += coarse * 0.65 ** (octave - 1)
+        total += coarse * np.float32(0.65 ** (octave - 1))
     return total
 
 
@@ -244,6 +244,6 @@ def _stretch(coarse: Floats, axis: int, size: int, grid: int) -> Floats:
     place = np.linspace(0, grid - 1, size)
     left = np.minimum(place.astype(np.int64), max(grid - 2, 0))
     share = place - left
-    share = (share * share * (3 - 2 * share)).reshape(-1, *(1 for _ in range(coarse.ndim - axis - 1)))
+    share = (share * share * (3 - 2 * share)).astype(coarse.dtype).reshape(-1, *(1 for _ in range(coarse.ndim - axis - 1)))
     right = np.minimum(left + 1, grid - 1)
     return coarse.take(left, axis) * (1 - share) + coarse.take(right, axis) * share
