@@ -270,7 +270,7 @@ def _slice(node: Node, known: _Known) -> Array:
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = data.shape[axis]
         if step < 0:  # a start before the first element counts as the first
-            start = max(start, -size)
+            start, end = max(start, -size), -size - 1 if end in (2**31 - 1, 2**63 - 1) else end
         index[axis] = slice(start, None if step < 0 and end < -size else end, step)
     return data[tuple(index)]
 

@@ -282,7 +282,7 @@ class _Driver:
             return False
         arrays = [None if t is None or t.constant is None else t.constant.numpy() for t in operands]
         results = self.fold(node, arrays, self.opsets.get(plain_domain(node.domain), 1))
-        if results is None:
+        if results is None or any(a is not None and a.dtype.kind in "OSU" for a in results):  # strings stay
             return False
         for value, array in zip(node.outputs, results, strict=False):
             if array is not None:

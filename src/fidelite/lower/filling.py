@@ -107,4 +107,5 @@ def eye_like(node: Node, b: Builder) -> Tensor:
         return b.constant(np.eye(rows, columns, k).astype(element.dtype))
     row, column = (counting(d, b) for d in x.shape)
     target = b.add(b.reshape(row, (x.shape[0], 1)), b.int32(k))
-    return b.cast(b.compare("EQUAL", target, b.reshape(column, (1, x.shape[1]))), element)
+    on_it = b.compare("EQUAL", target, b.reshape(column, (1, x.shape[1])))
+    return b.select(on_it, b.scalar(1, element), b.scalar(0, element))

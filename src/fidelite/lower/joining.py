@@ -17,6 +17,7 @@ from fidelite.tflite.types import ElementType
 _EXPORT_AGAIN = "export the model again; if an input's shape was changed, export with that shape"
 _FAR = 2**31 - 1
 """Ends at or beyond this reach to the end: no axis is longer in TFLite."""
+_TO_THE_END = (2**31 - 1, 2**63 - 1)
 
 
 @lowers("Concat", since=4)
@@ -101,13 +102,26 @@ def _split(node: Node, b: Builder, axis: int, sizes: Sequence[Dim]) -> Sequence[
                                  f"of {list(sizes)}", remedy=_EXPORT_AGAIN)
     known = [s for s in sizes if isinstance(s, int)]
     if len(known) == len(sizes):
-        return b.split(x, known, axis)
+        return b.split(x, known, axis) if isinstance(x.shape[axis], int) else _cut(x, known, axis, b)
     # SPLIT asks for equal parts of whatever size a dynamic axis has when the model is loaded; SPLIT_V does not.
     carrier = b.carrier("SPLIT_V", x.element)
     shapes = [tuple(s if a == axis else d for a, d in enumerate(x.shape)) for s in sizes]
     operands = [b.bitcast(x, carrier), b.shape_operand(sizes), b.int32(axis)]
     parts = b.emit("SPLIT_V", operands, [(carrier, s) for s in shapes], {"numSplits": len(sizes)})
     return [b.bitcast(part, x.element) for part in parts]
+
+
+def _cut(x: Tensor, sizes: Sequence[int], axis: int, b: Builder) -> list[Tensor]:
+    """Parts of known sizes of a dynamic axis, by STRIDED_SLICE, which does not mind what size it has at first."""
+    parts: list[Tensor] = []
+    first = 0
+    others = sum(1 << a for a in range(x.rank) if a != axis)
+    for size in sizes:
+        begin, end = ([v if a == axis else 0 for a in range(x.rank)] for v in (first, first + size))
+        shape = [size if a == axis else d for a, d in enumerate(x.shape)]
+        parts.append(b.strided_slice(x, begin, end, [1] * x.rank, shape, end_mask=others))
+        first += size
+    return parts
 
 
 # -- Slice
@@ -168,8 +182,11 @@ def _bounds(start: Dim, stop: Dim, step: int, size: Dim) -> tuple[Dim, Dim, Dim,
     """Begin and end for STRIDED_SLICE, the number of elements, and whether the end is open.
 
     ONNX counts negative bounds from the end, then clamps to [0, size] where the step is positive, and where it is
-    negative the start to [0, size - 1] and the end to [-1, size - 1].
+    negative the start to [0, size - 1] and the end to [-1, size - 1]. The largest int32 and int64 say "to the end" in
+    both directions (so ONNX Runtime).
     """
+    if step < 0 and isinstance(stop, int) and stop in _TO_THE_END:
+        stop = -_FAR
     if isinstance(start, int) and isinstance(stop, int) and isinstance(size, int):
         low, high = (0, size) if step > 0 else (0, size - 1)
         start = min(max(start + size if start < 0 else start, low), high)
@@ -223,7 +240,11 @@ def _slice_at_run_time(node: Node, b: Builder) -> Tensor:
     else:
         raise NeedsConstant("the number of axes it cuts is known only when the model runs",
                             remedy="make its starts and ends constants")
-    steps = b.int32([1]) if node.optional(4) is None else _narrow(node.input(4), b)
+    steps = b.int32([1])
+    if node.optional(4) is not None:
+        steps = _narrow(node.input(4), b)
+        far = b.binary("LOGICAL_AND", b.compare("LESS", steps, b.int32(0)), b.compare("EQUAL", ends, b.int32(_FAR)))
+        ends = b.select(far, b.int32(-_FAR), ends)
     places = b.reshape(axes, (axes.shape[0], 1))
     touched = b.scatter_nd(places, b.broadcast_to(b.int32([1]), axes.shape), (x.rank,))
     touched = b.compare("GREATER", touched, b.int32([0]))
