@@ -7,7 +7,7 @@ from importlib import import_module
 FAMILIES = (
     "activation", "arithmetic", "bitwise", "cast", "convolution", "depth_space", "einsum", "filling", "fused",
     "gathering", "joining", "logic", "matmul", "normalization", "ordering", "padding", "pooling", "ranking",
-    "reduction", "resize", "scattering", "softmax", "transposed", "trigonometry", "views",
+    "recurrent", "reduction", "resize", "scattering", "softmax", "transposed", "trigonometry", "views",
 )
 
 
