@@ -205,13 +205,14 @@ class ElementwiseBuilder(BuilderCore):
 
 def merge_axes(shape: Shape, operands: Sequence[Shape]) -> tuple[Shape, list[Shape]]:
     """The broadcast `shape` and its operands' shapes with fewer axes: unit axes of the result are dropped, and
-    neighbours merged along which the same operands broadcast."""
+    neighbours merged along which the same operands broadcast (where that is known when converting)."""
     padded = [(1,) * (len(shape) - len(s)) + tuple(s) for s in operands]
     kept = [i for i, dim in enumerate(shape) if dim != 1]
     groups: list[list[int]] = []
     patterns = {i: tuple(s[i] == 1 for s in padded) for i in kept}
+    known = {i for i in kept if all(s[i] in (1, shape[i]) for s in padded)}
     for axis in kept:
-        if groups and patterns[groups[-1][-1]] == patterns[axis]:
+        if groups and patterns[groups[-1][-1]] == patterns[axis] and {groups[-1][-1], axis} <= known:
             groups[-1].append(axis)
         else:
             groups.append([axis])
