@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from math import ceil, floor
+
+import numpy as np
+
 from fidelite.errors import UnsupportedAttribute
 from fidelite.lower.functions import erf as erf_of
 from fidelite.lower.functions import in_float32, plus, times
@@ -163,26 +167,33 @@ def erf(node: Node, b: Builder) -> Tensor:
     return in_float32(node.input(0), b, lambda x: erf_of(b, x))
 
 
-@lowers("Shrink")
+@lowers("Shrink", partial="integers with a bias that is no integer")
 def shrink(node: Node, b: Builder) -> Tensor:
     """x + bias where x < -lambd, x - bias where x > lambd, else 0."""
     x = node.input(0)
     lambd, bias = node.float_("lambd", 0.5), node.float_("bias", 0.0)
-    wide = b.compute_type("SUB", x.element) if x.element.is_float else x.element
-    y = b.cast(x, wide)
-    low = b.select(_beyond(b, y, "LESS", -lambd), _shifted(b, y, bias), b.scalar(0, y))
-    return b.cast(b.select(_beyond(b, y, "GREATER", lambd), _shifted(b, y, -bias), low), x.element)
+    if x.element.is_float:
+        return in_float32(x, b, lambda y: _shrunk(b, y, -lambd, lambd, bias))
+    if not bias.is_integer():
+        raise UnsupportedAttribute("Shrink of integers with a bias that is no integer", remedy="use a float type")
+    return _shrunk(b, x, ceil(-lambd), floor(lambd), int(bias))
 
 
-def _shifted(b: Builder, x: Tensor, bias: float) -> Tensor:
-    """x + bias; integers are shifted in float32 and truncated where the bias is no integer."""
-    if x.element.is_float or float(bias).is_integer():
-        return x if bias == 0.0 else b.add(x, b.scalar(bias, x))
-    raise UnsupportedAttribute("Shrink of integers with a bias that is no integer", remedy="use a float type")
+def _shrunk(b: Builder, x: Tensor, low: float, high: float, bias: float) -> Tensor:
+    result = b.mul(x, b.scalar(0, x)) if not x.element.is_float else b.scalar(0, x)
+    for op, limit, term in (("LESS", low, bias), ("GREATER", high, -bias)):
+        info = None if x.element.is_float else np.iinfo(x.element.dtype)
+        if info is None or info.min <= limit <= info.max:
+            beyond = b.compare(op, x, b.scalar(limit, x))
+            result = b.select(beyond, _shifted(b, x, term), result)
+        elif (limit > info.max) == (op == "LESS"):  # all are beyond
+            result = _shifted(b, x, term)
+    return result
 
 
-def _beyond(b: Builder, x: Tensor, op: str, limit: float) -> Tensor:
-    """x < limit or x > limit; for integers the limit is rounded so that the comparison is the same."""
-    if not x.element.is_float and not float(limit).is_integer():
-        limit = limit.__ceil__() if op == "LESS" else limit.__floor__()
-    return b.compare(op, x, b.scalar(limit, x))
+def _shifted(b: Builder, x: Tensor, term: float) -> Tensor:
+    if not term:
+        return x
+    value = term if x.element.is_float else int(term) % (1 << x.element.bits)
+    return b.add(x, b.constant(np.asarray(value, x.element.dtype) if x.element.is_float else
+                               np.asarray(value, f"uint{x.element.bits}").view(x.element.dtype)))

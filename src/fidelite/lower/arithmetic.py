@@ -189,7 +189,9 @@ def round_(node: Node, b: Builder) -> Tensor:
 
 @lowers("Sum")
 def sum_(node: Node, b: Builder) -> Tensor:
-    return _chain(node.inputs(), b.add)
+    """Half-precision floats are added in float32, and rounded once."""
+    parts = node.inputs()
+    return in_float32(parts[0], b, lambda first: _chain([first, *(b.float32(x) for x in parts[1:])], b.add))
 
 
 @lowers("Mean")

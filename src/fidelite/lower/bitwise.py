@@ -7,6 +7,7 @@ from fidelite.lower import integers
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
 from fidelite.tflite.builder import Builder
+from fidelite.tflite.dims import is_static
 from fidelite.tflite.graph import Tensor
 from fidelite.tflite.kernels import kernel_types
 from fidelite.tflite.types import ElementType
@@ -22,9 +23,16 @@ def bit_shift(node: Node, b: Builder) -> Tensor:
 
 
 def _and(b: Builder, x: Tensor, y: Tensor) -> Tensor:
-    """STABLEHLO_AND, which takes operands of one shape."""
-    shape = b.broadcast(x.shape, y.shape)
-    return b.one("STABLEHLO_AND", [b.broadcast_to(x, shape), b.broadcast_to(y, shape)], x.element, shape)
+    """STABLEHLO_AND, which takes operands of one shape. Of shapes that only the run time knows, each is stretched by
+    adding nothing times the other."""
+    if x.shape == y.shape:
+        wide = x, y
+    elif is_static(shape := b.broadcast(x.shape, y.shape)):
+        wide = b.broadcast_to(x, shape), b.broadcast_to(y, shape)
+    else:
+        zero = b.scalar(0, x)
+        wide = b.add(x, b.mul(y, zero)), b.add(b.mul(x, zero), y)
+    return b.one("STABLEHLO_AND", wide, x.element, wide[0].shape)
 
 
 @lowers("BitwiseAnd")

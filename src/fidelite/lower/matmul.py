@@ -56,6 +56,12 @@ def matrices(b: Builder, x: Tensor, y: Tensor, *, adj_x: bool = False, adj_y: bo
 
 
 def _product_shape(b: Builder, x: Tensor, y: Tensor, adj_x: bool, adj_y: bool) -> tuple[Dim, ...]:
+    """The product's shape. Raises NeedsStaticShape where one operand only says how many terms are summed: LiteRT
+    plans with unit dimensions before it is told better, and refuses those that do not fit."""
+    inner = (x.shape[-2 if adj_x else -1], y.shape[-1 if adj_y else -2])
+    if any(isinstance(d, int) for d in inner):
+        for dim in inner:
+            b.static_dim(dim, "the dimension that a matrix product sums over")
     batch = b.broadcast(x.shape[:-2], y.shape[:-2]) if x.rank > 2 or y.rank > 2 else ()
     return (*batch, x.shape[-1] if adj_x else x.shape[-2], y.shape[-2] if adj_y else y.shape[-1])
 
@@ -74,35 +80,32 @@ def linear(b: Builder, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tenso
 
 def _batched(b: Builder, x: Tensor, y: Tensor, shape: Sequence[Dim], adj_x: bool, adj_y: bool) -> Tensor:
     """BATCH_MATMUL; leading axes are merged where there are too many for it."""
-    if len(shape) <= max_rank("BATCH_MATMUL"):
-        return b.batch_matmul(x, y, adj_x=adj_x, adj_y=adj_y)
-    batch = tuple(shape[:-2])
+    x, y = _few_axes(b, x, y)
+    return b.reshape(b.batch_matmul(x, y, adj_x=adj_x, adj_y=adj_y), shape)
+
+
+def _few_axes(b: Builder, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Stacks of matrices with as few leading axes as BATCH_MATMUL takes: neighbours merged, or all after stretching."""
+    most = max_rank("BATCH_MATMUL") - 2
+    if max(x.rank, y.rank) - 2 <= most:
+        return x, y
+    batch = b.broadcast(x.shape[:-2], y.shape[:-2])
     merged, (left, right) = merge_axes(batch, [x.shape[:-2], y.shape[:-2]])
-    if len(merged) + 2 > max_rank("BATCH_MATMUL"):
+    if len(merged) > most:
         x, y = b.broadcast_to(x, batch + x.shape[-2:]), b.broadcast_to(y, batch + y.shape[-2:])
         left = right = (product(batch),)
-    x, y = b.reshape(x, left + x.shape[-2:]), b.reshape(y, right + y.shape[-2:])
-    return b.reshape(b.batch_matmul(x, y, adj_x=adj_x, adj_y=adj_y), shape)
+    return b.reshape(x, left + x.shape[-2:]), b.reshape(y, right + y.shape[-2:])
 
 
 def _integer_product(b: Builder, x: Tensor, y: Tensor) -> Tensor:
     """The sum over k of x[..., m, k, 1] * y[..., 1, k, n], modulo the type's range."""
-    element = x.element
+    element, shape = x.element, _product_shape(b, x, y, False, False)
     wide = ElementType.INT64 if element.bits >= 32 and element is not ElementType.INT32 else ElementType.INT32
-    if element is ElementType.UINT64:
-        x, y = b.bitcast(x, wide), b.bitcast(y, wide)
-    terms = b.mul(b.unsqueeze(b.cast(x, wide), [-1]), b.unsqueeze(b.cast(y, wide), [-3]))
-    total = summed(b, terms, terms.rank - 2)
-    return b.bitcast(total, element) if element is ElementType.UINT64 else b.cast(total, element)
-
-
-def summed(b: Builder, x: Tensor, axis: int) -> Tensor:
-    """The sum along one axis, of any rank."""
-    if x.rank <= max_rank("SUM"):
-        return b.reduce("SUM", x, [axis], keep_dims=False)
-    before, after = x.shape[:axis], x.shape[axis + 1:]
-    flat = b.reshape(x, (product(before), x.shape[axis], product(after)))
-    return b.reshape(b.reduce("SUM", flat, [1], keep_dims=False), before + after)
+    unsigned = element is ElementType.UINT64
+    x, y = _few_axes(b, *((b.bitcast(z, wide) if unsigned else b.cast(z, wide)) for z in (x, y)))
+    terms = b.mul(b.unsqueeze(x, [-1]), b.unsqueeze(y, [-3]))
+    total = b.reshape(b.reduce("SUM", terms, [terms.rank - 2], keep_dims=False), shape)
+    return b.bitcast(total, element) if unsigned else b.cast(total, element)
 
 
 @lowers("Gemm")
