@@ -17,7 +17,7 @@ from fidelite.optimize.share import CancelCasts, ShareEqualOperators
 from fidelite.optimize.views import ShortenViews
 
 STANDARD: Sequence[Sequence[Pass]] = (
-    (DropDeadOperators(), CancelCasts(), ShareEqualOperators()),
+    (DropNeedlessBroadcasts(), DropDeadOperators(), CancelCasts(), ShareEqualOperators()),
     (ChooseLayout(), DropDeadOperators()),
     (ShortenViews(), KeepInnermostAxes(), HoistViewsAboveSlices(), MergeReshapesAcross(), ShortenViews(),
      FuseTransposesIntoProducts(), FoldAffine(), FuseActivations(), PadPoolsWithZeros(), DropNeedlessBroadcasts(),
