@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -217,11 +218,26 @@ def test_sizes_of_the_run_time_are_refused() -> None:
 
 
 @given(st.sampled_from(["nearest", "linear"]), st.sampled_from(MODES[:4]), st.sampled_from(ROUNDINGS),
-       st.integers(1, 70), st.integers(1, 70), st.integers(1, 70), st.integers(1, 70))
-def test_any_pair_of_sizes(mode: str, coordinate: str, rounding: str, h: int, w: int, to_h: int, to_w: int) -> None:
-    x = values((1, 2, h, w))
+       st.integers(1, 70), st.integers(1, 70), st.integers(1, 70), st.integers(1, 70), st.booleans())
+def test_any_pair_of_sizes(mode: str, coordinate: str, rounding: str, h: int, w: int, to_h: int, to_w: int,
+                           small: bool) -> None:
+    x = values((1, 2, h, w), "uint8" if small and mode == "nearest" else "float32")
     check(model_of(x, 19, sizes=[1, 2, to_h, to_w], mode=mode, nearest_mode=rounding,
                    coordinate_transformation_mode=coordinate), {"x": x}, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("size", "out", "exact", "fixed"), [
+    (2, 1000, True, False), (129, 2940, True, False), (2, 82, False, True), (6, 74, False, True)])
+def test_plain_nearest_of_uint8_counts_in_fixed_point(size: int, out: int, exact: bool, fixed: bool) -> None:
+    """The kernel of the other types computes in float32, and is off by one at other sizes."""
+    rule = Rule("nearest", "asymmetric", "floor")
+    taps = taps_of(rule, size, out, np.float32(out) / np.float32(size))
+    assert (Kernel.PLAIN in kernels_for(rule, taps)) == exact
+    assert (Kernel.PLAIN in kernels_for(replace(rule, fixed_point=True), taps)) == fixed
+    for dtype in ("uint8", "int8"):
+        x = np.arange(size).astype(dtype).reshape(1, 1, 1, -1)
+        check(model_of(x, 19, sizes=[1, 1, 1, out], mode="nearest", nearest_mode="floor",
+                       coordinate_transformation_mode="asymmetric"), {"x": x})
 
 
 def test_half_pixel_nearest_at_ties() -> None:

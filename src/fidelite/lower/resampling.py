@@ -30,6 +30,8 @@ class Rule:
     cubic_a: float = -0.75
     exclude_outside: bool = False
     antialias: bool = False
+    fixed_point: bool = False
+    """For uint8, LiteRT's plain nearest kernel counts in 65536ths, rounded up: it may go one too far."""
 
     @property
     def crops(self) -> bool:
@@ -185,7 +187,7 @@ def kernels_for(rule: Rule, taps: Taps) -> frozenset[Kernel]:
     found: set[Kernel] = set()
     for kernel in Kernel:
         if rule.mode == "nearest":
-            same = np.array_equal(taps.indices[:, 0], _litert_nearest(kernel, taps.size, taps.out))
+            same = np.array_equal(taps.indices[:, 0], _litert_nearest(kernel, taps.size, taps.out, rule.fixed_point))
         else:
             at = _litert_coordinates(kernel, taps.size, taps.out)
             near = taps.indices.max(axis=1) - taps.indices.min(axis=1) <= 1
@@ -208,7 +210,9 @@ def _litert_coordinates(kernel: Kernel, size: int, out: int) -> np.ndarray:
     return (i + _HALF) * scale - _HALF if kernel is Kernel.HALF_PIXEL else i * scale
 
 
-def _litert_nearest(kernel: Kernel, size: int, out: int) -> np.ndarray:
+def _litert_nearest(kernel: Kernel, size: int, out: int, fixed_point: bool = False) -> np.ndarray:
+    if fixed_point and kernel is Kernel.PLAIN:
+        return np.minimum(np.arange(out) * ((size << 16) // out + 1) >> 16, size - 1)
     i = np.arange(out, dtype=np.float32)
     at = (i + (_HALF if kernel is Kernel.HALF_PIXEL else _F(0))) * _litert_scale(kernel, size, out)
     at = _round_away(at) if kernel is Kernel.ALIGNED else np.floor(at)

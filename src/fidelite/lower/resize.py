@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -141,6 +141,7 @@ def _is_whole(size: Dim, scale: np.float32) -> bool:
 def _resize(x: Tensor, rule: Rule, target: Target, extrapolation: float, b: Builder) -> Tensor:
     if 0 in target.sizes:
         return b.constant(np.zeros([b.static_dim(d, "an empty result") for d in target.sizes], x.element.dtype))
+    rule = replace(rule, fixed_point=x.element is ElementType.UINT8)
     axes = [_axis(i, x.shape[i], rule, target) for i in range(x.rank)]
     axes = [a for a in axes if a.taps is None or not a.taps.is_identity]
     axes = [a for a in axes if not (a.taps is None and a.out == x.shape[a.axis])]
