@@ -87,6 +87,9 @@ def _fold_after(graph: Graph, operator: Operator, outputs: set[Tensor], log: Log
     bias = maker.inputs[b] if len(maker.inputs) > b else None
     if weights is None or weights.constant is None or (bias is not None and bias.constant is None):
         return 0
+    if not _is_safe(operator.op, factor):
+        log.refuse("fold affine", f"{operator.op} '{operator.outputs[0].name}' has zeros, infinities or NaN")
+        return 0
     channels = weights.static_shape[axis]
     inputs = list(maker.inputs) + [None] * (b + 1 - len(maker.inputs))
     if operator.op in ("MUL", "DIV"):
@@ -97,6 +100,13 @@ def _fold_after(graph: Graph, operator: Operator, outputs: set[Tensor], log: Log
     graph.set_inputs(maker, inputs)
     _bypass(graph, operator, maker, data)
     return 1
+
+
+def _is_safe(op: str, factor: Tensor) -> bool:
+    """Whether every value of the constant may be multiplied into weights: 0 * (x / 0) is not (0 * x) / 0."""
+    assert factor.constant is not None
+    values = factor.constant.numpy()
+    return bool(np.isfinite(values).all() and (op != "DIV" or np.all(values != 0)))
 
 
 def _new_bias(op: str, bias: Tensor | None, factor: Tensor, channels: int, name: str) -> Tensor:
@@ -152,7 +162,7 @@ def _fold_before(graph: Graph, operator: Operator, outputs: set[Tensor], log: Lo
     weights = user.inputs[1]
     seen = pad.outputs[0] if pad is not None else result
     axis = _INPUT_AXIS[user.op]
-    if user.inputs[0] is not seen or weights is None or weights.constant is None or (
+    if not _is_safe("MUL", factor) or user.inputs[0] is not seen or weights is None or weights.constant is None or (
             channels > 1 and weights.static_shape[axis] != channels):
         return 0
     inputs = list(user.inputs)

@@ -18,7 +18,8 @@ from fidelite.optimize.views import Shape, Step, innermost_is_last, plan_of, ste
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 
-_UNARY = frozenset(["RELU", "RELU6", "RELU_N1_TO_1", "LOGISTIC", "TANH", "GELU", "HARD_SWISH", "ABS", "NEG", "EXP", "LOG", "SQRT", "RSQRT", "SIN", "COS", "SQUARE", "ELU", "LEAKY_RELU", "FLOOR", "CEIL", "ROUND", "CAST"])
+_UNARY = frozenset("RELU RELU6 RELU_N1_TO_1 LOGISTIC TANH GELU HARD_SWISH ABS NEG EXP LOG SQRT RSQRT SIN COS "
+                   "SQUARE ELU LEAKY_RELU FLOOR CEIL ROUND CAST".split())
 _SCALED = frozenset({"MUL", "ADD", "SUB", "DIV"})
 
 
@@ -83,6 +84,8 @@ def _sink(graph: Graph, b: Builder, operator: Operator, position: int, outputs: 
         return 0
     source, seen = before.inputs[0], before.outputs[0]
     assert source is not None
+    if source.rank == 0:  # beside a constant of rank 1 it would have rank 1
+        return 0
     shape = source.shape
     if operator.op == "FULLY_CONNECTED":
         if source.rank < 2 or source.shape[-1] != seen.shape[-1] or seen.rank != result.rank:
@@ -104,6 +107,8 @@ def _hoist(graph: Graph, b: Builder, operator: Operator, position: int, outputs:
     source, seen, wanted = before.inputs[0], before.outputs[0], after.outputs[0]
     assert source is not None
     target = wanted.static_shape
+    if not target:  # beside a constant of rank 1 it would have rank 1
+        return 0
     if operator.op == "FULLY_CONNECTED":
         if wanted.rank < 2 or wanted.shape[-1] != result.shape[-1] or seen.rank != result.rank:
             return 0

@@ -42,13 +42,15 @@ class ShareEqualOperators:
 def _key(operator: Operator) -> Hashable:
     return (operator.op, tuple(_operand_key(t) for t in operator.inputs),
             tuple(sorted((k, _frozen(v)) for k, v in operator.options.items())),
-            tuple((t.element, t.shape) for t in operator.outputs))
+            tuple((t.element, t.shape, t.quantization) for t in operator.outputs))
 
 
 def _operand_key(tensor: Tensor | None) -> Hashable:
     if tensor is None:
         return None
-    return ("constant", tensor.constant.identity) if tensor.constant is not None else tensor
+    if tensor.constant is not None:
+        return ("constant", tensor.constant.identity, tensor.quantization)
+    return tensor
 
 
 def _frozen(value: Any) -> Hashable:

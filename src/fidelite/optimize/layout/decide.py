@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from fidelite.optimize.layout.cut import Network
 from fidelite.optimize.layout.permutation import Permutation, compose, identity, inverse, same_bytes
-from fidelite.optimize.layout.problem import Problem, Reader, start, transpose_cost
+from fidelite.optimize.layout.problem import Problem, Reader, start
 from fidelite.optimize.layout.solve_labels import label_for_operand, label_for_result
 from fidelite.tflite.graph import Operator, Tensor
 
@@ -124,7 +124,7 @@ def _add_root(problem: Problem, network: Network, nodes: dict[Operator, int], ro
     Readers that want the same in both choices share: they pay once, through a node that is on the sink (source) side
     as soon as one of them is.
     """
-    price = transpose_cost(root)
+    price = problem.price(root)
     maker = root.producer if root.producer in nodes else None
     have = (problem.stored(root, a), problem.stored(root, b))
     groups: dict[tuple[Permutation, Permutation], list[Reader]] = {}

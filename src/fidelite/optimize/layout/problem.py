@@ -20,6 +20,7 @@ from fidelite.optimize.layout.permutation import (
 from fidelite.optimize.layout.rules import Binding, Rule, broadcast_label, rule_of
 from fidelite.tflite.graph import Graph, Operator, Tensor
 from fidelite.tflite.kernels import XNNPACK_FLOAT32
+from fidelite.tflite.ops import FUSED_ACTIVATIONS, FUSING_OPS
 from fidelite.tflite.types import ElementType
 
 RESHAPE_COST = 256
@@ -28,6 +29,8 @@ LAUNCH_COST = 1024
 """What a TRANSPOSE costs besides its bytes."""
 UNDELEGATED = 20
 """How much dearer a TRANSPOSE is that XNNPACK does not take (measured: 0.2 against 7 ms)."""
+FUSION_COST = 512
+"""What a TRANSPOSE costs besides that, where it keeps an activation or a constant factor from being fused."""
 ASSUMED_DIM = 64
 """Stands for a dimension that only the run time knows."""
 
@@ -93,11 +96,25 @@ class Problem:
                 continue
             paid.add(want)
             if not same_bytes(have, want, root.shape):
-                total += transpose_cost(root)
+                total += self.price(root)
             elif have != want:
                 total += RESHAPE_COST
             total += self._rank_cost(reader, labels)
         return total
+
+    def price(self, root: Tensor) -> float:
+        """What a TRANSPOSE of `root` costs."""
+        return transpose_cost(root) + (FUSION_COST if self._fuses(root) else 0)
+
+    def _fuses(self, root: Tensor) -> bool:
+        """Whether the only reader would become part of `root`'s maker, were there no TRANSPOSE in between."""
+        maker, readers = root.producer, self.readers.get(root, ())
+        if maker is None or maker.op not in FUSING_OPS or len(readers) != 1:
+            return False
+        reader = readers[0].operator
+        if reader is None or reader.op in FUSED_ACTIVATIONS:
+            return reader is not None
+        return reader.op in ("MUL", "ADD", "SUB", "DIV") and any(t is not None and t.is_constant for t in reader.inputs)
 
     def _rank_cost(self, reader: Reader, labels: Mapping[Operator, Permutation]) -> float:
         """A lower-rank operand of a permuted broadcast needs a RESHAPE to full rank, unless it is all units."""
@@ -118,8 +135,8 @@ class Problem:
 
 
 def _broadcasts(operator: Operator) -> bool:
-    return operator.op == "BROADCAST_TO" or len(operator.inputs) > 1 and operator.op not in (
-        "CONCATENATION", "RESHAPE", "SPLIT", "GATHER", "FULLY_CONNECTED")
+    return operator.op == "BROADCAST_TO" or (len(operator.inputs) > 1 and operator.op not in (
+        "CONCATENATION", "RESHAPE", "SPLIT", "GATHER", "FULLY_CONNECTED"))
 
 
 def transpose_cost(tensor: Tensor) -> float:
