@@ -16,6 +16,7 @@ from fidelite.tflite.kernels import kernel_types, max_rank
 from fidelite.tflite.types import ElementType
 
 _SIGN = np.iinfo(np.int64).min
+_FLOAT64_OPS = {"ADD": "STABLEHLO_ADD", "SUB": "STABLEHLO_ADD", "MUL": "STABLEHLO_MULTIPLY"}
 
 
 class ElementwiseBuilder(BuilderCore):
@@ -36,9 +37,24 @@ class ElementwiseBuilder(BuilderCore):
         if element is ElementType.UINT64 and op in ("MAXIMUM", "MINIMUM"):
             best = self.binary(op, self.ordered(a), self.ordered(b))
             return self.from_ordered(best, element)
+        if element is ElementType.FLOAT64 and op in _FLOAT64_OPS:
+            return self._in_float64(op, a, b)
         wide = self.compute_type(op, element)
         result = self._broadcasting(op, [self.cast(a, wide), self.cast(b, wide)], wide, **options)
         return self.cast(result, element)
+
+    def _in_float64(self, op: str, a: Tensor, b: Tensor) -> Tensor:
+        """float64 sums, differences, products and extremes, by the STABLEHLO kernels, which do not broadcast."""
+        if op == "SUB":
+            op, b = "ADD", self._in_float64("MUL", b, self.scalar(-1, b))
+        shape = self.broadcast(a.shape, b.shape)
+        operands = [self._spread(x, shape) for x in (a, b)]
+        return self.emit_checked(_FLOAT64_OPS[op], operands, ElementType.FLOAT64, shape)
+
+    def _spread(self, x: Tensor, shape: Shape) -> Tensor:
+        if x.shape == shape:
+            return x
+        return self.one("BROADCAST_TO", [x, self.shape_operand(shape)], x.element, shape)
 
     def compare(self, op: str, a: Tensor, b: Tensor) -> Tensor:
         """A comparison: bool, broadcast. float64 is compared in float32."""
