@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "inspection": {"source", "lower", "pipeline", "quantize", "tflite_facts"},
     "tflite_facts": set(),
     "optable": {"lower"},
-    "summary": {"pipeline", "runtime"},
+    "summary": {"check", "pipeline", "runtime"},
     "pictures": set(),
     "running": {"pictures", "segmentation", "edge", "source", "runtime", "check", "tflite_facts"},
     "segmentation": {"files", "pictures", "examples"},

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fidelite.errors import FideliteError
 
 if TYPE_CHECKING:
+    from fidelite.check import Verification
     from fidelite.pipeline import Conversion
 
 
@@ -27,7 +28,6 @@ def describe(result: Conversion, file: Path | str | None = None, *, delegation: 
     inputs = [v for v in graph.inputs if not v.is_initializer()]
     operators = Counter(op.op for g in model.graphs for op in g.operators)
     main = model.graphs[0]
-    proof = result.verification
     return {
         "source": {
             "path": None if source.path is None else str(source.path),
@@ -36,7 +36,7 @@ def describe(result: Conversion, file: Path | str | None = None, *, delegation: 
             "graph_bytes": source.file_size,
             "producer": " ".join(p for p in (source.model.producer_name, source.model.producer_version) if p),
             "opset": source.opset,
-            "nodes": len(graph),
+            "prepared_nodes": len(graph),
             "inputs": [_value(v) for v in inputs],
             "outputs": [_value(v) for v in graph.outputs],
         },
@@ -52,12 +52,18 @@ def describe(result: Conversion, file: Path | str | None = None, *, delegation: 
             "outputs": [_tensor(t) for t in main.outputs],
             "xnnpack": _delegation(path) if delegation and path is not None else None,
         },
-        "verification": None if proof is None else {"proven": proof.proven, "rows": proof.summary()} | proof.to_json(),
+        "verification": _proof(result.verification),
+        "float_verification": _proof(result.float_verification),
+        "kept_float": [{"nodes": nodes, "reason": reason} for nodes, reason in result.kept_float],
         "notices": [n.to_json() for n in result.notices],
         "passes": {} if result.log is None else dict(result.log.changes),
         "refusals": [] if result.log is None else list(result.log.refusals),
         "seconds": dict(result.seconds),
     }
+
+
+def _proof(proof: Verification | None) -> dict[str, Any] | None:
+    return None if proof is None else {"proven": proof.proven, "rows": proof.summary()} | proof.to_json()
 
 
 def _value(value: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import click
 
 import fidelite
 from fidelite.cli import base, words
-from fidelite.errors import FideliteError, Several, UsageError, VerificationError
+from fidelite.errors import FideliteError, OutputError, Several, UsageError, VerificationError
 from fidelite.options import PRECISIONS, TARGETS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -86,6 +86,8 @@ def convert(model: Path, output: Path | None, report: Path | None, as_json: bool
     """
     _refuse_program(model)
     target = output or model.with_suffix(".tflite")
+    if output is not None or model.exists():
+        _check_target(target)
     if report is not None and report.suffix.lower() not in (".html", ".htm", ".json"):
         raise UsageError(f"a report is a .html or a .json file, not '{report.name}'", code="F240",
                          remedy="--report report.html")
@@ -107,6 +109,15 @@ def _refuse_program(model: Path) -> None:
     if words.module_and_name(str(model)) is not None and not model.exists():
         raise UsageError(f"'{model}' names a Python function, not a file", code="F241",
                          remedy=_EXPORT)
+
+
+def _check_target(target: Path) -> None:
+    """Say at once what would only come out after the work was done."""
+    if target.is_dir():
+        raise OutputError(f"'{target}' is a folder", code="F211", remedy="give a file name: -o NAME.tflite")
+    if not target.parent.is_dir():
+        raise OutputError(f"the folder '{target.parent}' does not exist", code="F212",
+                          remedy=f'create it first: mkdir "{target.parent}"')
 
 
 def _arguments(given: dict[str, Any]) -> dict[str, Any]:

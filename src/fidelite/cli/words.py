@@ -53,6 +53,8 @@ def normalizations(
     words = {"--mean": means, "--std": stds, "--scale": scales}
     parts = {option: _figures(given, option) for option, given in words.items()}
     touched = {name for part in parts.values() for name in part}
+    if len(touched | set(found)) > 1 and "" in touched | set(found):
+        raise click.UsageError("normalisation without NAME= is for the only picture: name the input always, or never")
     for name in sorted(touched):
         if name in found:
             raise click.UsageError("--normalize says mean, std and scale already: leave the others out")

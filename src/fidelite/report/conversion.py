@@ -10,6 +10,7 @@ from fidelite.report import figures, findings
 from fidelite.report.document import Cell, Column, Commands, Document, Facts, Lines, Part, Section, Table, Tone
 
 _TONES: dict[str, Tone] = {"proven": "good", "mismatch": "bad", "not proven": "warn"}
+_MOST_NAMES = 3
 _STAGES = {"read": "read", "prepare": "prepare", "lower": "lower", "optimize": "optimize", "quantize": "quantize",
            "write": "write", "verify": "prove"}
 
@@ -18,8 +19,13 @@ def document(data: Mapping[str, Any], *, commands: Sequence[tuple[str, str]] = (
     """What `fidelite.describe` gives, as people read it; `commands` are what to type next."""
     source, result = data["source"], data["result"]
     sections = [_in(source), _out(result, data)]
+    if (proof := data["float_verification"]) is not None:
+        sections.append(proof_section(proof, "Proof of the float32 graph"))
     if (proof := data["verification"]) is not None:
-        sections.append(proof_section(proof))
+        quantized = data["float_verification"] is not None
+        sections.append(proof_section(proof, f"Proof of the {result['precision']} file" if quantized else "Proof"))
+    if data["kept_float"]:
+        sections.append(_kept_float(data["kept_float"]))
     if found := findings.of_notices(data["notices"]):
         sections.append(Section("To know", found))
     if data["refusals"]:
@@ -52,7 +58,6 @@ def _in(source: Mapping[str, Any]) -> Section:
         ("file", f"{figures.size(source['bytes'])}"
          + (f" in {1 + len(source['files'])} files" if source["files"] else "")
          + f", opset {source['opset']}, {source['producer'] or 'unknown producer'}"),
-        ("nodes", f"{source['nodes']:,}"),
     ]
     return Section("In", [Facts(rows), _ports(source)])
 
@@ -72,6 +77,18 @@ def _out(result: Mapping[str, Any], data: Mapping[str, Any]) -> Section:
         text = f"takes {taken['taken']} of {taken['total']} operators" + (f"; not {', '.join(rest)}" if rest else "")
         rows.append(("XNNPACK", text))
     return Section("Out", [Facts(rows), _ports(result)])
+
+
+def _kept_float(rows: Sequence[Mapping[str, Any]]) -> Section:
+    """Which weights stay float32, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        reasons.setdefault(row["reason"], []).append(row["nodes"])
+    lines: list[str | Cell] = []
+    for reason, names in reasons.items():
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        lines.append(f"{', '.join(names[:_MOST_NAMES])}{more}: {reason}")
+    return Section("Weights that stay float32", [Lines(lines)])
 
 
 def _ports(side: Mapping[str, Any]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
@@ -51,6 +52,8 @@ def seconds(value: float | None) -> str:
 
 def milliseconds(value: float) -> str:
     """A latency with three significant digits."""
+    if value < 1e-4:
+        return f"{value * 1e6:.3g} us"
     return f"{value * 1e3:.3g} ms" if value < 1 else f"{value * 1e3:.0f} ms"
 
 
@@ -75,7 +78,7 @@ def share(value: float | str | None) -> str:
         return "100 %"
     if 0 < value < 5e-5:
         return "< 0.01 %"
-    return f"{min(value, 0.999999) * 100:.4g} %" if value > 0.9995 else f"{value * 100:.2f} %"
+    return f"{math.floor(value * 1e5) / 1e3:.3f} %" if value > 0.999 else f"{value * 100:.2f} %"
 
 
 def shape(dims: Sequence[Any] | None) -> str:

@@ -64,7 +64,8 @@ def _versions(row: Mapping[str, Any]) -> str:
 def demo_documents(data: Mapping[str, Any], written: Sequence[tuple[Path, str]]) -> list[Document]:
     """`fidelite demo`: what was made, then each step's report."""
     converted = data["conversion"]
-    pictures: list[tuple[Path, str]] = [(Path(data["picture"]), "the drawn face"), *written]
+    pictures: list[tuple[Path, str]] = [(Path(data["picture"]), "the drawn face")]
+    pictures += [(path, caption) for path, caption in written if not path.name.endswith(".mask.png")]
     judged = (f"{figures.share(data['agreement'])} of the pixels get the class that was drawn; "
               f"mean intersection over union of the classes {data['miou']:.2f}")
     parts: list[Part] = [Lines([judged]), Pictures(pictures)]
@@ -87,7 +88,7 @@ def demo_document(data: Mapping[str, Any], written: Sequence[tuple[Path, str]], 
         out.append(f"XNNPACK takes {taken['taken']}")
     seen = f"{figures.share(data['agreement'])} of the pixels as drawn, intersection over union {data['miou']:.2f}"
     rows: list[tuple[str, str | Cell]] = [
-        ("in", f"{Path(data['model']).name}, {figures.size(c['source']['bytes'])}, {c['source']['nodes']} nodes"),
+        ("in", f"{Path(data['model']).name}, {figures.size(c['source']['bytes'])}"),
         ("out", f"{Path(data['tflite']).name}, {', '.join(out)}"),
         ("largest error", f"{figures.number(worst)} on {c['verification']['samples']} samples"),
         ("on the drawn face", seen),

@@ -88,7 +88,7 @@ def show_finding(finding: Finding, console: Console) -> None:
     grid.add_column(overflow="fold")
     label = Text(f"{finding.level} {finding.code}", style=_LEVELS[finding.level])
     grid.add_row(label, Text.assemble((finding.where + ": " if finding.where else "", "bold"), finding.text))
-    console.print(grid)
+    console.print(_Indented(grid, 0))
     for index, line in enumerate(finding.remedy.splitlines()):
         lead = "  -> " if index == 0 else "     "
         console.print(Text.assemble((lead, "bold"), (line.strip(), "cyan")), soft_wrap=True)
@@ -130,16 +130,16 @@ def _table(part: Table) -> RichTable:
 
 
 class _Indented:
-    """Something two columns to the right, without blanks at the ends of its lines."""
+    """Something a little to the right, without blanks at the ends of its lines."""
 
-    def __init__(self, inner: RenderableType) -> None:
-        self._inner = inner
+    def __init__(self, inner: RenderableType, by: int = 2) -> None:
+        self._inner, self._by = inner, by
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for line in console.render_lines(self._inner, options.update(width=options.max_width - 2), pad=False):
+        for line in console.render_lines(self._inner, options.update(width=options.max_width - self._by), pad=False):
             while line and not line[-1].text.strip():
                 line.pop()
-            yield Segment("  ")
+            yield Segment(" " * self._by)
             if line:
                 yield from line[:-1]
                 yield Segment(line[-1].text.rstrip(), line[-1].style)

@@ -1,0 +1,47 @@
+"""docs/cli.md and docs/ops.md say what the program says."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from fidelite.cli import cli
+from tests.cli.support import fidelite
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "cli.md"
+
+
+def _script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("command", ["", *cli.commands])
+def test_help_is_on_the_page(command: str) -> None:
+    shown = fidelite(*([command] if command else []), "-h").output.rstrip()
+    line = f"$ fidelite {command} -h" if command else "$ fidelite -h"
+    block = f"```text\n{line}\n{shown}\n```"
+    assert block in PAGE.read_text("utf-8"), "python scripts/write_cli.py brings it up to date"
+
+
+def test_examples_on_the_page_have_known_options() -> None:
+    for line in re.findall(r"^    fidelite (.+)$", PAGE.read_text("utf-8"), re.MULTILINE):
+        words = line.split()
+        command = cli.commands[words[0]]
+        known = {option for parameter in command.params for option in parameter.opts}
+        unknown = [w for w in words if re.fullmatch(r"-o|--[a-z-]+", w) and w not in known]
+        assert not unknown, f"{line}: {unknown}"
+
+
+def test_table_of_operators() -> None:
+    expected = _script("write_ops").text()
+    assert (ROOT / "docs" / "ops.md").read_text("utf-8") == expected, "python scripts/write_ops.py brings it up to date"

@@ -1,0 +1,52 @@
+"""Words of the command line to values."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from fidelite.cli import words
+from fidelite.options import Normalization
+
+
+def test_shapes() -> None:
+    assert words.shapes(["input=1,3,512,512", "a=b=2x3"]) == {"input": (1, 3, 512, 512), "a=b": (2, 3)}
+
+
+def test_names() -> None:
+    assert words.names(["a,b", "c"]) == ("a", "b", "c")
+
+
+def test_layouts() -> None:
+    assert words.layouts(["x:0=NHWC"]) == {"x:0": "nhwc"}
+
+
+def test_normalizations() -> None:
+    assert words.normalizations(["imagenet"], [], [], []) == {"": Normalization.imagenet()}
+    assert words.normalizations([], ["127.5"], [], ["1/255"]) == {"": Normalization((127.5,), (1.0,), 1 / 255)}
+    found = words.normalizations(["y=imagenet"], [], ["x=1,2,3"], [])
+    assert found == {"y": Normalization.imagenet(), "x": Normalization((0.0,), (1.0, 2.0, 3.0), 1.0)}
+    with pytest.raises(click.UsageError, match="name the input always"):
+        words.normalizations([], ["127.5"], ["x=1"], [])
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        ("package.module:factory", ("package.module", "factory")),
+        ("module:make", ("module", "make")),
+        ("C:\\models\\x.onnx", None),
+        ("C:model", None),
+        ("d:/x.onnx", None),
+        ("x.onnx", None),
+        ("a b:c", None),
+        ("module:", None),
+    ],
+)
+def test_module_and_name(word: str, expected: tuple[str, str] | None) -> None:
+    assert words.module_and_name(word) == expected
+
+
+def test_what_cannot_be_read_says_how_it_is_written() -> None:
+    with pytest.raises(click.BadParameter, match="NAME=1,3,512,512"):
+        words.shapes(["1,3"])
