@@ -228,13 +228,13 @@ def test_any_pair_of_sizes(mode: str, coordinate: str, rounding: str, h: int, w:
 
 @pytest.mark.parametrize(("size", "out", "exact", "fixed"), [
     (2, 1000, True, False), (129, 2940, True, False), (2, 82, False, True), (6, 74, False, True)])
-def test_plain_nearest_of_uint8_counts_in_fixed_point(size: int, out: int, exact: bool, fixed: bool) -> None:
-    """The kernel of the other types computes in float32, and is off by one at other sizes."""
+def test_plain_nearest_of_one_byte_counts_in_fixed_point(size: int, out: int, exact: bool, fixed: bool) -> None:
+    """For wider types it computes in float32, and is off by one at other sizes."""
     rule = Rule("nearest", "asymmetric", "floor")
     taps = taps_of(rule, size, out, np.float32(out) / np.float32(size))
     assert (Kernel.PLAIN in kernels_for(rule, taps)) == exact
     assert (Kernel.PLAIN in kernels_for(replace(rule, fixed_point=True), taps)) == fixed
-    for dtype in ("uint8", "int8"):
+    for dtype in ("uint8", "int8", "int32", "float32"):
         x = np.arange(size).astype(dtype).reshape(1, 1, 1, -1)
         check(model_of(x, 19, sizes=[1, 1, 1, out], mode="nearest", nearest_mode="floor",
                        coordinate_transformation_mode="asymmetric"), {"x": x})

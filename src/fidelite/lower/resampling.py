@@ -31,7 +31,7 @@ class Rule:
     exclude_outside: bool = False
     antialias: bool = False
     fixed_point: bool = False
-    """For uint8, LiteRT's plain nearest kernel counts in 65536ths, rounded up: it may go one too far."""
+    """For types of one byte, LiteRT's plain nearest kernel counts in 65536ths, rounded up: it may go one too far."""
 
     @property
     def crops(self) -> bool:
@@ -71,11 +71,14 @@ class Taps:
 
 
 class Kernel(enum.Enum):
-    """How LiteRT's resize kernels place the result's elements: (align_corners, half_pixel_centers)."""
+    """How LiteRT's resize kernels place the result's elements: (align_corners, half_pixel_centers).
 
+    The first that fits is taken: HALF_PIXEL places them alike for all types, also once a model is quantized.
+    """
+
+    HALF_PIXEL = (False, True)
     PLAIN = (False, False)
     ALIGNED = (True, False)
-    HALF_PIXEL = (False, True)
 
 
 def taps_of(rule: Rule, size: int, out: int, scale: np.float32, roi: tuple[float, float] = (0.0, 1.0)) -> Taps:

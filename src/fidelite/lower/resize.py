@@ -141,7 +141,7 @@ def _is_whole(size: Dim, scale: np.float32) -> bool:
 def _resize(x: Tensor, rule: Rule, target: Target, extrapolation: float, b: Builder) -> Tensor:
     if 0 in target.sizes:
         return b.constant(np.zeros([b.static_dim(d, "an empty result") for d in target.sizes], x.element.dtype))
-    rule = replace(rule, fixed_point=x.element is ElementType.UINT8)
+    rule = replace(rule, fixed_point=x.element.bits == 8)
     axes = [_axis(i, x.shape[i], rule, target) for i in range(x.rank)]
     axes = [a for a in axes if a.taps is None or not a.taps.is_identity]
     axes = [a for a in axes if not (a.taps is None and a.out == x.shape[a.axis])]
@@ -245,8 +245,8 @@ def _by_kernel(op: str, x: Tensor, axes: Sequence[Axis], b: Builder) -> Tensor:
         middle = shape[at + 1] if j is not None else product(shape[at + 1:first + span])
         flat = b.reshape(last, (product(shape[:at]), shape[at], middle, tail))
         sizes: list[Dim] = [outs[i].out if i in outs else shape[at], middle if j not in outs else outs[j].out]
-        kernel = min(_common(outs, i, j), key=lambda k: k.value)
-        align, half = kernel.value
+        fitting = _common(outs, i, j)
+        align, half = next(k for k in Kernel if k in fitting).value
         flat = b.resize_2d(op, flat, sizes[0], sizes[1], align_corners=align, half_pixel_centers=half)
         made = sizes if j is not None else sizes[:1]
         last = b.reshape(flat, (*shape[:at], *made, *shape[at + len(made):]))
