@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fidelite.errors import InvalidModel, NeedsConstant
+from fidelite.errors import InvalidModel, NeedsConstant, UnsupportedType
+from fidelite.lower.sequences import TensorSequence
 from fidelite.source.node import NodeView
 from fidelite.tflite.dims import Dim
 from fidelite.tflite.graph import Tensor
@@ -15,27 +16,46 @@ from fidelite.tflite.graph import Tensor
 if TYPE_CHECKING:
     import onnx_ir
 
+    from fidelite.lower.scope import Scope
+
     Contents = np.ndarray  # object array of int | SymbolicDim
 
 
 class Node(NodeView):
     """One ONNX node while it is lowered. Operand positions are those of the ONNX schema."""
 
-    def __init__(self, node: onnx_ir.Node, opsets: Mapping[str, int], version: int, operands: Sequence[Tensor | None],
-                 contents: Callable[[Tensor], Any]) -> None:
+    def __init__(self, node: onnx_ir.Node, opsets: Mapping[str, int], version: int,
+                 operands: Sequence[Tensor | TensorSequence | None], contents: Callable[[Tensor], Any],
+                 scope: Scope | None = None) -> None:
         super().__init__(node, opsets)
         self.version = version
         """The schema version in force (`since_version`), which the lowering was chosen by."""
         self._operands = operands
         self._contents = contents
+        self._scope = scope
+
+    @property
+    def scope(self) -> Scope:
+        """The graph that the node is lowered into, for operators with bodies."""
+        assert self._scope is not None
+        return self._scope
 
     @property
     def operands(self) -> Sequence[Tensor | None]:
+        return [self.optional(i) for i in range(len(self._operands))]
+
+    @property
+    def held(self) -> Sequence[Tensor | TensorSequence | None]:
+        """As `operands`, where operands may be sequences."""
         return self._operands
 
     def optional(self, index: int) -> Tensor | None:
         """The operand at `index`, or None where it is left out."""
-        return self._operands[index] if index < len(self._operands) else None
+        operand = self._operands[index] if index < len(self._operands) else None
+        if isinstance(operand, TensorSequence):
+            raise UnsupportedType(f"operand {index} is a sequence of tensors, which LiteRT does not have",
+                                  where=self.where(), remedy="use its elements one by one in the model")
+        return operand
 
     def input(self, index: int) -> Tensor:
         """The operand at `index`. Raises InvalidModel where it is left out."""

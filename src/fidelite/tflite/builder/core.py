@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,16 +33,36 @@ class BuilderCore:
         """Element types that were computed in a narrower one (float64)."""
         self.symbol_sources: dict[str, tuple[Tensor, int]] = {}
         """Where a symbol's value can be read at run time: a tensor and its axis."""
-        self._counter = 0
+        self.outer: BuilderCore | None = None
+        """The Builder of the graph around this one, and how a tensor of that graph is had in this one."""
+        self.capture: Callable[[Tensor], Tensor] | None = None
+        self._numbers = itertools.count(1)
         self._memo: dict[Any, Tensor] = {}
         self._regions: dict[Any, Graph] = {}
+
+    def nest(self, inner: BuilderCore, capture: Callable[[Tensor], Tensor]) -> None:
+        """Let `inner`, the Builder of a graph that an operator of this one calls, know this one's symbols, which it
+        reads from tensors that it captures; names that are made up differ in both."""
+        inner.outer, inner.capture = self, capture
+        inner.narrowed, inner._numbers = self.narrowed, self._numbers  # noqa: SLF001 - of the same class
+        inner.nodes, inner.made_by = self.nodes, self.made_by
+
+    def source_of(self, symbol: str) -> tuple[Tensor, int] | None:
+        """Where a symbol's value can be read: a tensor of this graph, and its axis. None where nowhere."""
+        if symbol not in self.symbol_sources and self.outer is not None and self.capture is not None:
+            found = self.outer.source_of(symbol)
+            if found is not None:
+                self.symbol_sources[symbol] = (self.capture(found[0]), found[1])
+        return self.symbol_sources.get(symbol)
+
+    def knows_symbol(self, symbol: str) -> bool:
+        return symbol in self.symbol_sources or (self.outer is not None and self.outer.knows_symbol(symbol))
 
     # -- names and constants
 
     def fresh_name(self, hint: str) -> str:
-        self._counter += 1
         prefix = self.nodes[-1] if self.nodes else self.made_by or "fidelite"
-        return f"{prefix}/{hint}:{self._counter}"
+        return f"{prefix}/{hint}:{next(self._numbers)}"
 
     def constant(self, value: np.ndarray | Constant, name: str = "") -> Tensor:
         """A tensor known when converting. Arrays keep their element type."""
@@ -190,7 +211,7 @@ class BuilderCore:
             return None
         (atoms, factor), = dim.terms
         name = atoms[0] if len(atoms) == 1 and factor == 1 else None
-        return self.symbol_sources.get(name) if isinstance(name, str) else None
+        return self.source_of(name) if isinstance(name, str) else None
 
     def _run_operand(self, dims: Sequence[Dim]) -> Tensor:
         """An int32 vector of `dims`, which `_run_length` found to be of one kind."""
@@ -244,19 +265,19 @@ class BuilderCore:
             left, right = self._dim_operand(atom.left), self._dim_operand(atom.right)
             op = {"floordiv": "FLOOR_DIV", "min": "MINIMUM"}[atom.kind]
             return self._once(("atom", atom), lambda: self._int(op, left, right))
-        if atom not in self.symbol_sources:
+        source = self.source_of(atom)
+        if source is None:
             raise NeedsStaticShape(f"the dimension '{atom}' cannot be read from any input at run time",
                                    remedy="fix the input's dimensions: --shape NAME=1,3,512,512")
-        return self._sizes(*self.symbol_sources[atom], 1)
+        return self._sizes(*source, 1)
 
     def _int(self, op: str, a: Tensor, b: Tensor) -> Tensor:
         return self.emit(op, [a, b], [(ElementType.INT32, (1,))])[0]
 
     def new_symbol(self, tensor: Tensor, axis: int, hint: str = "d") -> SymbolicDim:
         """A symbol for a dimension that only the run time knows; `tensor` shows its value along `axis`."""
-        self._counter += 1
-        while (name := f"{hint}{self._counter}") in self.symbol_sources:  # the model's own symbols come first
-            self._counter += 1
+        while self.knows_symbol(name := f"{hint}{next(self._numbers)}"):  # the model's own symbols come first
+            pass
         self.symbol_sources[name] = (tensor, axis)
         return SymbolicDim.symbol(Counted(name))
 
