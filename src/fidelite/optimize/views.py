@@ -102,12 +102,28 @@ def _shorten(graph: Graph, b: Builder, operator: Operator, outputs: set[Tensor])
             continue
         gone = _private(part, outputs)
         if result in outputs and plan.operators == 0:
+            if _make_output(graph, source, operator, outputs):
+                return 1
+            if gone > 1 and operator.op == "RESHAPE":  # one copy will do
+                graph.set_inputs(operator, [source, *operator.inputs[1:]])
+                return 1
             continue
         better = (plan.transposes, plan.operators) < (sum(o.op == "TRANSPOSE" for o in part[-gone:]), gone)
         if better:
             _write(graph, b, source, plan, operator)
             return 1
     return 0
+
+
+def _make_output(graph: Graph, source: Tensor, operator: Operator, outputs: set[Tensor]) -> bool:
+    """Let `source`'s maker make the output that `operator` would copy it to."""
+    maker, result = source.producer, operator.outputs[0]
+    if maker is None or source in outputs or source.quantization != result.quantization:
+        return False
+    graph.remove(operator)
+    graph.set_outputs(maker, [result if t is source else t for t in maker.outputs])
+    graph.replace_uses(source, result)
+    return True
 
 
 def _private(chain: Sequence[Operator], outputs: set[Tensor]) -> int:
