@@ -84,7 +84,7 @@ class Case:
 
     def check(self, dtype: Dtype = np.float32, way: str = "constant") -> Model:
         """Compare with ONNX Runtime in the given type; returns the lowered model."""
-        asked = np.dtype(np.bool_ if dtype is np.bool_ else np.float32)
+        asked = np.dtype(np.float32)
         want = run_onnx(*self.model(asked, "constant"))
         model, feeds = self.model(dtype, way)
         return check(model, feeds, expected={n: _cast(a, dtype) if a.dtype == asked else a for n, a in want.items()})

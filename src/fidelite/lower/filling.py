@@ -89,10 +89,11 @@ def counting(size: Dim, b: Builder) -> Tensor:
 def _steps(start: Tensor, limit: Tensor, delta: Tensor, b: Builder) -> Tensor:
     """RANGE, which refuses limits on the wrong side of `start`, where ONNX makes no element."""
     if delta.constant is not None:
-        limit = (b.maximum if delta.constant.numpy() > 0 else b.minimum)(limit, start)
+        ahead = b.compare("GREATER" if delta.constant.numpy() > 0 else "LESS", limit, start)
     else:
         rising = b.compare("GREATER", delta, b.scalar(0, delta))
-        limit = b.select(rising, b.maximum(limit, start), b.minimum(limit, start))
+        ahead = b.compare("EQUAL", b.compare("GREATER", limit, start), rising)
+    limit = b.select(ahead, limit, start)  # and not MAXIMUM, which XNNPACK rounds to 0 near it
     return b.one("RANGE", [start, limit, delta], start.element, (0,))
 
 

@@ -14,6 +14,8 @@ from fidelite.tflite.graph import Tensor
 from fidelite.tflite.kernels import kernel_types
 from fidelite.tflite.types import ElementType
 
+_FAR = 2**31 - 1
+
 
 @lowers("Gather")
 def gather(node: Node, b: Builder) -> Tensor:
@@ -80,7 +82,7 @@ def _gather_nd(node: Node, b: Builder, batch: int) -> Tensor:
     places = from_front(indices, x.shape[batch:batch + depth], b)
     if not batch:
         return b.gather_nd(x, places)
-    rows = product(x.shape[:batch])
+    rows = product(indices.shape[:batch] if is_static(indices.shape[:batch]) else x.shape[:batch])
     inner = b.reshape(x, (rows, *x.shape[batch:]))
     many = b.reshape(places, (rows, *indices.shape[batch:]))
     result = (*indices.shape[:-1], *x.shape[batch + depth:])
@@ -115,10 +117,10 @@ def one_hot(node: Node, b: Builder) -> Tensor:
     if depth.constant is not None:
         size = b.int32(int(depth.constant.numpy().reshape(-1)[0]))
     else:
-        size = b.reshape(b.cast(_whole(depth, b), ElementType.INT32), ())
+        size = b.reshape(_whole(depth, b), ())
     if not never_negative(indices):
-        wrapped = b.add(indices, b.cast(size, indices.element))
-        indices = b.select(b.compare("LESS", indices, b.scalar(0, indices)), wrapped, indices)
+        negative = b.compare("LESS", indices, b.int32(0))
+        indices = b.select(negative, b.add(indices, size), indices)
     if values.constant is None:
         off, on = (b.reshape(part, ()) for part in b.split(values, [1, 1], 0))
     else:
@@ -134,19 +136,17 @@ def one_hot(node: Node, b: Builder) -> Tensor:
 
 
 def _whole(x: Tensor, b: Builder) -> Tensor:
-    """Indices as int32 or int64: floats are truncated, and unsigned 64 bits keep theirs (large ones match nowhere)."""
-    if x.element in (ElementType.INT32, ElementType.INT64):
-        return x
-    if x.element is ElementType.UINT64:  # halves stay apart: no index is that large
-        return b.bitcast(b.one("STABLEHLO_MINIMUM", [x, _like(x, 2**62, b)], x.element, x.shape),
-                         ElementType.INT64)
-    small = x.element.is_integer and x.element.bits < 32
-    return b.cast(x, ElementType.INT32 if small else ElementType.INT64)
-
-
-def _like(x: Tensor, value: int, b: Builder) -> Tensor:
-    """`value` in the type and shape of `x`."""
-    return filled(b, x.shape, np.asarray(value).astype(x.element.dtype))
+    """Indices as int32, to which the kernel would cut them: floats are truncated, and what is too large for int32
+    stays too large (or too small) to match."""
+    if x.element is ElementType.INT32 or (x.element.is_integer and x.element.bits < 32):
+        return b.cast(x, ElementType.INT32)
+    if x.element is ElementType.UINT64:
+        limit = filled(b, x.shape, np.asarray(_FAR, np.uint64))
+        return b.cast(b.bitcast(b.one("STABLEHLO_MINIMUM", [x, limit], x.element, x.shape), ElementType.INT64),
+                      ElementType.INT32)
+    x = b.cast(x, ElementType.INT64)
+    x = b.minimum(x, b.scalar(_FAR, x))
+    return b.cast(x if never_negative(x) else b.maximum(x, b.scalar(-_FAR, x)), ElementType.INT32)
 
 
 # -- what a condition chooses

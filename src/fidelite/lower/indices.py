@@ -30,6 +30,9 @@ def never_negative(x: Tensor, depth: int = 8) -> bool:
         return divisor is not None and divisor.constant is not None and bool(np.all(divisor.constant.numpy() > 0))
     if maker.op in _COUNTS or (maker.op == "TOPK_V2" and x is maker.outputs[1]):
         return True
+    if maker.op in ("MINIMUM", "MAXIMUM"):
+        both = [t is not None and never_negative(t, depth - 1) for t in maker.inputs]
+        return all(both) if maker.op == "MINIMUM" else any(both)
     if maker.op in _VIEWS:
         if maker.op == "CAST" and not (maker.inputs[0] is not None and maker.inputs[0].element.bits < x.element.bits):
             return False  # narrowing wraps

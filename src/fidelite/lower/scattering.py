@@ -64,8 +64,10 @@ def _scatter_nd(node: Node, b: Builder, reduction: str) -> Tensor:
     places = from_front(indices, x.shape[:depth], b)
     if reduction == "none" and (box := _box(places)) is not None:
         begin, size = box
-        shape: tuple[Dim, ...] = (*size, *x.shape[depth:])
-        return b.update_slice(x, b.reshape(updates, shape), [*begin, *[0] * (x.rank - depth)])
+        shape: tuple[Dim, ...] = (*size, *updates.shape[indices.rank - 1:])
+        # LiteRT asks already when it plans the model, at whatever size a dynamic axis has then.
+        if all(isinstance(have, int) or want in (have, 1) for have, want in zip(x.shape, shape, strict=True)):
+            return b.update_slice(x, b.reshape(updates, shape), [*begin, *[0] * (x.rank - depth)])
     return b.scatter(x, places, updates, reduction)
 
 

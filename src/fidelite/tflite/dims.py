@@ -346,18 +346,21 @@ def symbols(dims: Iterable[Dim]) -> set[str]:
     return found
 
 
-def placeholders(shapes: Iterable[Shape]) -> dict[str, int]:
+def placeholders(shapes: Iterable[Shape], equations: Iterable[tuple[Dim, Dim]] = ()) -> dict[str, int]:
     """A size for each symbol at which all `shapes` make sense together, the least that is found.
 
     LiteRT plans a model when it loads it, at the sizes written in the file, and refuses windows that do not fit.
     What a stride divides gets a power of two, so that halves and doubles of it still match, and a multiple of what
-    else divides it (SPACE_TO_DEPTH by 3).
+    else divides it (SPACE_TO_DEPTH by 3). `equations` are pairs of dimensions that the model takes to be equal; those
+    in one symbol are solved.
     """
     dims = {d for shape in shapes for d in shape if isinstance(d, SymbolicDim)}
     values = dict.fromkeys(sorted(symbols(dims)), 1)
     divided = [atom for d in dims for atom in d.atoms() if isinstance(atom, Opaque) and atom.kind == "floordiv"]
     size = lcm(_DIVIDED, *(atom.right for atom in divided if isinstance(atom.right, int) and atom.right > 0))
     values |= dict.fromkeys(sorted(symbols(atom.left for atom in divided)), size if size <= _LARGEST else _DIVIDED)
+    for left, right in equations:
+        values |= _solution(left - right)
     for _ in range(_MOST_DOUBLINGS):
         small = [d for d in dims if not _positive(d, values)]
         if not small:
@@ -365,6 +368,17 @@ def placeholders(shapes: Iterable[Shape]) -> dict[str, int]:
         for name in symbols(small):
             values[name] *= 2
     return values
+
+
+def _solution(dim: Dim) -> dict[str, int]:
+    """The value of the one symbol for which `dim` is 0; empty where there is none above 0, or more than one symbol."""
+    if not isinstance(dim, SymbolicDim):
+        return {}
+    terms = [(m, c) for m, c in dim.terms if m]
+    (monomial, factor), rest = terms[0], -_constant(dim)
+    if len(terms) != 1 or len(monomial) != 1 or not isinstance(monomial[0], str) or rest % factor:
+        return {}
+    return {monomial[0]: rest // factor} if rest // factor > 0 else {}
 
 
 def _positive(dim: Dim, values: Mapping[str, int]) -> bool:

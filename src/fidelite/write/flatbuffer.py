@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fidelite.errors import ConversionError, InternalError
-from fidelite.tflite.dims import evaluate, placeholders
+from fidelite.tflite.dims import evaluate, placeholders, product
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 from fidelite.tflite.ops import OPS, op_version
 from fidelite.tflite.types import ElementType
@@ -72,7 +72,10 @@ class _Packer:
         self.loads: list[Load] = []
         self._buffers: dict[Hashable, int] = {}
         self._codes: dict[tuple[str, int], int] = {}
-        self._placeholders = placeholders(t.shape for g in model.graphs for t in g.tensors() if not t.is_static)
+        self._placeholders = placeholders(
+            (t.shape for g in model.graphs for t in g.tensors() if not t.is_static),
+            [(product(o.inputs[0].shape), product(o.outputs[0].shape)) for g in model.graphs for o in g.operators
+             if o.op == "RESHAPE" and o.inputs[0] is not None and not o.inputs[0].is_static])
 
     def tables(self) -> bytes:
         import flatbuffers

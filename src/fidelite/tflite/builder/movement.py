@@ -14,6 +14,8 @@ from fidelite.tflite.graph import Tensor
 from fidelite.tflite.kernels import kernel_types, max_rank
 from fidelite.tflite.types import ElementType
 
+_FAR = 2**31 - 1
+
 
 class MovementBuilder(ElementwiseBuilder):
     """Shapes of results are inferred; a result that only the run time can size gets symbols."""
@@ -112,7 +114,12 @@ class MovementBuilder(ElementwiseBuilder):
     def strided_slice(self, x: Tensor, begin: Sequence[Dim], end: Sequence[Dim], strides: Sequence[int],
                       shape: Sequence[Dim], *, begin_mask: int = 0, end_mask: int = 0) -> Tensor:
         """STRIDED_SLICE, which clamps as numpy does; bit i of a mask lets axis i start at its first or end after
-        its last element (seen in the stride's direction). `shape` is the result's, which the caller knows."""
+        its last element (seen in the stride's direction). `shape` is the result's, which the caller knows.
+
+        XNNPACK reads a constant end of 0 as "to the end"; an end far below 0 gives the same nothing, and is read right.
+        """
+        end = [-_FAR if e == 0 and s > 0 and not end_mask >> i & 1 else e
+               for i, (e, s) in enumerate(zip(end, strides, strict=True))]
         operands = [x, self.shape_operand(begin), self.shape_operand(end), self.int32(list(strides))]
         return self.one("STRIDED_SLICE", operands, x.element, tuple(shape), beginMask=begin_mask,
                         endMask=end_mask, ellipsisMask=0, newAxisMask=0, shrinkAxisMask=0)
