@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fidelite.errors import FideliteError, NeedsStaticShape, UnsupportedAttribute, UnsupportedType
 from tests.lower.dynamic import with_symbols
-from tests.lower.support import Array, check, lowered, one_node
+from tests.lower.support import Array, check, lowered, one_node, run_onnx
 
 
 def values(shape: tuple[int, ...], dtype: str, seed: int) -> Array:
@@ -158,6 +158,21 @@ def test_float64_is_narrowed() -> None:
     check(one_node("MaxPool", {"x": x}, opset=12, kernel_shape=[2, 2]), {"x": x})
     with pytest.raises(UnsupportedType):
         lowered(one_node("MaxPool", {"x": x}, opset=12, outputs=2, kernel_shape=[2, 2]))
+
+
+@given(st.integers(1, 2), st.integers(1, 3), st.integers(1, 3), st.integers(0, 1), st.sampled_from([9, 11, 22]))
+def test_max_unpool(rank: int, kernel: int, stride: int, pad: int, opset: int) -> None:
+    assume(pad < kernel)
+    x = values((2, 3, *[6] * rank), "float32", 0)
+    window: dict[str, Any] = {"kernel_shape": [kernel] * rank, "strides": [stride] * rank, "pads": [pad] * 2 * rank}
+    pooled = run_onnx(one_node("MaxPool", {"x": x}, opset=12, outputs=2, **window), {"x": x})
+    feeds = {"x": pooled["y0"], "i": pooled["y1"]}
+    sizes = [(n - 1) * stride + kernel - 2 * pad for n in feeds["x"].shape[2:]]
+    assume(sizes == [6] * rank)  # else the indices mean another shape
+    check(one_node("MaxUnpool", feeds, opset=opset, **window), feeds)
+    with_shape = one_node("MaxUnpool", feeds, opset=opset, constants={"s": np.asarray([2, 3, *[7] * rank])}, **window)
+    with pytest.raises(UnsupportedAttribute):
+        lowered(with_shape)
 
 
 @pytest.mark.parametrize(("op", "attributes", "error"), [

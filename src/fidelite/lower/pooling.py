@@ -248,6 +248,24 @@ def _max_pool_with_indices(x: Tensor, axes: Sequence[Axis], storage_order: int, 
     return b.cast(values, x.element), b.reshape(b.add(found, planes), (n, c, *outs))
 
 
+@lowers("MaxUnpool", since=9, partial="an output_shape other than the one that the window gives")
+def max_unpool(node: Node, b: Builder) -> Tensor:
+    """Zeros, with the elements of X put at the flat indices I of the result."""
+    x, indices = node.input(0), node.input(1)
+    n, c, *sizes = b.static(x, "MaxUnpool")
+    window = read_window(node, node.ints("kernel_shape"))
+    shape = [n, c, *((size - 1) * window.strides[i] + window.kernel[i] - window.before[i] - window.after[i]
+                     for i, size in enumerate(sizes))]
+    if node.optional(2) is not None and node.dims_at(2, "the output_shape") != shape:
+        raise UnsupportedAttribute("the indices of a MaxUnpool with an output_shape of its own differ in meaning from "
+                                   "runtime to runtime", remedy="leave output_shape out, and pad the result")
+    zeros = b.constant(np.zeros(prod(shape), x.element.dtype))
+    if 0 in x.shape:
+        return b.reshape(zeros, shape)
+    count = prod(b.static(x, "MaxUnpool"))
+    return b.reshape(b.scatter(zeros, b.reshape(indices, (count, 1)), b.reshape(x, (count,))), shape)
+
+
 @lowers("AveragePool", partial="auto_pad with dilations; more than 3 spatial dimensions")
 def average_pool(node: Node, b: Builder) -> Tensor:
     x = node.input(0)
