@@ -108,8 +108,8 @@ def _tell(errors: Sequence[FideliteError], *, as_json: bool) -> None:
     if any(e.exit_code == 1 for e in errors):
         console.print()
         show_finding(Finding("notice", "N100", "this is a fault of fidelite, not of your model",
-                             "report it with the output of `fidelite doctor`, of the same command with --debug, and "
-                             "the model if you may share it"), console)
+                             "report it with the output of `fidelite doctor` and of the same command with --debug\n"
+                             "and with the model, if you may share it"), console)
 
 
 def console_for(*, err: bool = False) -> Console:
@@ -196,6 +196,7 @@ class Bar:
         columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=console_for(err=True), transient=True)
         self._task = self._progress.add_task("", total=1.0)
+        self._progress.tasks[0].start_time = self._start
         self._progress.start()
         return self._progress
 

@@ -48,8 +48,10 @@ def verdict(data: Mapping[str, Any]) -> Cell:
     if proof is None:
         return Cell("written, but not proven (--no-verify)", "warn")
     if proof["proven"]:
-        text = f"proven: {proof['result']} gives what {proof['source']} gives, on {proof['samples']} samples"
-        return Cell(text, "good")
+        text = f"{proof['result']} gives what {proof['source']} gives, on {figures.count(proof['samples'], 'sample')}"
+        if data["float_verification"] is not None:
+            text += f"; with {data['result']['precision']}, within the bounds of that precision"
+        return Cell(f"proven: {text}", "good")
     return Cell({"mismatch": "results differ", "not proven": "not proven"}[proof["verdict"]], "bad")
 
 
@@ -87,7 +89,7 @@ def _kept_float(rows: Sequence[Mapping[str, Any]]) -> Section:
     lines: list[str | Cell] = []
     for reason, names in reasons.items():
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-        lines.append(f"{', '.join(names[:_MOST_NAMES])}{more}: {reason}")
+        lines.append(f"{reason}: {figures.count(len(names), 'operator')} ({'; '.join(names[:_MOST_NAMES])}{more})")
     return Section("Weights that stay float32", [Lines(lines)])
 
 

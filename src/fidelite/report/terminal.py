@@ -58,7 +58,7 @@ def _section(section: Section, console: Console) -> None:
         title = Text(section.title, style="bold")
         if section.note:
             title.append("  " + section.note, style="not bold dim")
-        console.print(title)
+        console.print(_Indented(title, 0))
     for index, part in enumerate(section.parts):
         if index and isinstance(part, Bars):
             console.print()
