@@ -1,0 +1,63 @@
+"""How much room an installation takes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers import Converter
+
+_TOOLS = re.compile(r"^(pip|setuptools|wheel|pkg_resources|_distutils_hack|distutils-precedence\.pth)([-.].*)?$")
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for parent, _, names in os.walk(folder):
+        yield from (Path(parent) / name for name in names)
+
+
+def _on_disk(file: Path) -> int:
+    """Bytes of the blocks that it takes, where the system tells; else its length. Links are not followed."""
+    status = file.lstat()
+    return getattr(status, "st_blocks", 0) * 512 or status.st_size
+
+
+def _is_tool(file: Path, folder: Path) -> bool:
+    parts = file.relative_to(folder).parts
+    if "site-packages" not in parts:
+        return False
+    return bool(_TOOLS.match(parts[parts.index("site-packages") + 1]))
+
+
+def megabytes(folder: Path) -> dict[str, float]:
+    """An environment's size in MiB: all of it (as `du` counts), without pip and setuptools, and without .pyc too."""
+    sizes = [(file, _on_disk(file)) for file in _files(folder)]
+    ours = [(file, size) for file, size in sizes if not _is_tool(file, folder)]
+    source = [(file, size) for file, size in ours if file.suffix != ".pyc"]
+    totals = {"whole": sizes, "without_pip": ours, "without_pip_and_pyc": source}
+    return {name: sum(size for _, size in chosen) / 2**20 for name, chosen in totals.items()}
+
+
+def largest(folder: Path, count: int = 8) -> dict[str, float]:
+    """The packages that take most, in MiB."""
+    totals: dict[str, float] = {}
+    for file in _files(folder):
+        parts = file.relative_to(folder).parts
+        if "site-packages" in parts and not _is_tool(file, folder):
+            name = parts[parts.index("site-packages") + 1]
+            totals[name] = totals.get(name, 0.0) + _on_disk(file) / 2**20
+    return dict(sorted(totals.items(), key=lambda item: -item[1])[:count])
+
+
+def measure(converters: Sequence[Converter]) -> dict[str, Any]:
+    """Of each converter's own environment."""
+    found: dict[str, Any] = {}
+    for converter in converters:
+        if converter.missing is not None:
+            found[converter.name] = {"reason": converter.missing}
+            continue
+        folder = converter.environment.folder
+        found[converter.name] = megabytes(folder) | {"largest": largest(folder)}
+    return found
