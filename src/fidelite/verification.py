@@ -89,9 +89,12 @@ def _bisect(found: Verified, proof: Any, result: Model, source: onnx_ir.Model, f
     from fidelite.check.bisect import Bisection
 
     known = {v.name for node in source.graph for v in node.outputs if v.name} | {v.name for v in source.graph.inputs}
-    sample = proof.first_sample()
+    bisection = Bisection(result, proof.source, found.edge, {k for k in known if k}, found.precision)
     found.bisected = True
-    found.divergence = Bisection(result, proof.source, found.edge, {k for k in known if k}).run(sample)
+    for sample in proof.first_samples():  # a fault need not show on each
+        found.divergence = bisection.run(sample)
+        if found.divergence is not None or found.proven:
+            break
     if found.divergence is not None:
         found.files = _write_cut(found.divergence, source, folder, stem)
 

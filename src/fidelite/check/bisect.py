@@ -7,7 +7,7 @@ dies in it, the steps are halved until the one that kills it is alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -27,8 +27,8 @@ from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 if TYPE_CHECKING:
     import onnx_ir
 
-STEP_TOLERANCE = 1e-4
-"""The largest error of one step, as a share of the largest magnitude of its result (plus the floor)."""
+STEP_TOLERANCE: Mapping[str, float] = {"float32": 1e-4, "float16": 5e-3, "dynamic-int8": 0.1}
+"""By precision: the largest error of one step, as a share of the largest magnitude of its result (plus the floor)."""
 FLOOR = 1e-6
 MAX_BYTES = 512 << 20
 """Values of the source kept at a time; larger graphs are taken in several passes."""
@@ -36,7 +36,7 @@ MAX_BYTES = 512 << 20
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Operators that lead from values of the source (`feeds`) to one (`target`)."""
+    """Operators, in running order, that lead from values of the source (`feeds`) to one (`target`)."""
 
     target: Tensor
     operators: tuple[Operator, ...]
@@ -84,6 +84,7 @@ class Bisection:
     edge: Edge
     known: set[str]
     """Names of the source's values that can be asked for."""
+    precision: str = "float32"
 
     def run(self, sample: Arrays) -> Divergence | None:
         """The first diverging step in running order, or None where every step agrees."""
@@ -127,7 +128,7 @@ class Bisection:
                 self._first(steps[half:], values, sample, worker)
         for step in steps:
             comparison = compare_arrays(self._expected(step.target, values), found[step.target])
-            if _differs(comparison):
+            if _differs(comparison, STEP_TOLERANCE.get(self.precision, STEP_TOLERANCE["float32"])):
                 return _divergence(step, comparison, "")
         return None
 
@@ -155,14 +156,15 @@ def steps_of(graph: Graph, known: set[str]) -> list[Step]:
         return tensor.origin is not None and tensor.origin.value in known
 
     steps: list[Step] = []
+    order = {operator: i for i, operator in enumerate(graph.operators)}
     for operator in graph.operators:
         for target in operator.outputs:
             if shown(target) or target in outputs:
-                steps.append(_step(target, shown))
+                steps.append(_step(target, shown, order))
     return steps
 
 
-def _step(target: Tensor, shown: Any) -> Step:
+def _step(target: Tensor, shown: Callable[[Tensor], bool], order: Mapping[Operator, int]) -> Step:
     operators: dict[Operator, None] = {}
     feeds: dict[Tensor, None] = {}
     pending = [target]
@@ -178,7 +180,7 @@ def _step(target: Tensor, shown: Any) -> Step:
                 feeds[tensor] = None
             else:
                 pending.append(tensor)
-    return Step(target, tuple(reversed(operators)), tuple(feeds))
+    return Step(target, tuple(sorted(operators, key=order.__getitem__)), tuple(feeds))
 
 
 def _batches(steps: Sequence[Step]) -> list[list[Step]]:
@@ -217,7 +219,7 @@ def explode(steps: Sequence[Step]) -> tuple[Model, dict[str, Tensor], dict[str, 
                 return inputs[tensor]
             return inner[tensor]
 
-        for operator in _in_order(step):
+        for operator in step.operators:
             results = []
             for tensor in operator.outputs:
                 inner[tensor] = _copy(tensor)
@@ -236,36 +238,20 @@ def _copy(tensor: Tensor) -> Tensor:
                   quantization=tensor.quantization)
 
 
-def _in_order(step: Step) -> list[Operator]:
-    """The step's operators, each after those it reads."""
-    inside = set(step.operators)
-    done: dict[Operator, None] = {}
-
-    def visit(operator: Operator) -> None:
-        for tensor in operator.inputs:
-            maker = tensor.producer if tensor is not None and tensor not in step.feeds else None
-            if maker is not None and maker in inside and maker not in done:
-                visit(maker)
-        done[operator] = None
-
-    for operator in step.operators:
-        if operator not in done:
-            visit(operator)
-    return list(done)
-
-
-def _differs(comparison: OutputComparison) -> bool:
+def _differs(comparison: OutputComparison, share: float) -> bool:
     if comparison.problem:
         return True
-    figures = comparison.measured()
-    if figures.nonfinite:
-        return bool(figures.differing) and figures.max_abs > STEP_TOLERANCE * figures.scale + FLOOR
-    return figures.max_abs > STEP_TOLERANCE * figures.scale + FLOOR
+    figures = comparison.figures
+    if figures is None:  # no element is finite, and all are alike
+        return False
+    if not comparison.expected_dtype.startswith(("float", "bfloat", "complex")):
+        return bool(figures.differing)
+    return figures.max_abs > share * figures.scale + FLOOR
 
 
 def _divergence(step: Step, comparison: OutputComparison | None, crash: str) -> Divergence:
     value = step.target.origin.value if step.target.origin is not None else step.target.name
-    ops = tuple(dict.fromkeys(operator.op for operator in _in_order(step)))
+    ops = tuple(dict.fromkeys(operator.op for operator in step.operators))
     return Divergence(value, step.nodes, ops, comparison, crash, step)
 
 
@@ -274,7 +260,8 @@ def cut_source(model: onnx_ir.Model, step: Step) -> onnx_ir.Model:
     import onnx_ir
 
     values = {v.name: v for v in _all_values(model.graph)}
-    inputs = [values[t.origin.value] for t in step.feeds if t.origin is not None and t.origin.value in values]
+    names = dict.fromkeys(t.name if t.origin is None else t.origin.value for t in step.feeds)
+    inputs = [values[n] for n in names if n in values]
     name = step.target.origin.value if step.target.origin is not None else step.target.name
     graph = onnx_ir.convenience.extract(model.graph, inputs=[v.name or "" for v in inputs], outputs=[name])
     return onnx_ir.Model(graph, ir_version=model.ir_version, producer_name="fidelite bisect")

@@ -62,9 +62,9 @@ class Proof:
         assert last is not None
         raise last
 
-    def first_sample(self) -> Arrays:
-        """One sample for the result, of the kind that `run` asks with."""
-        return self._samples([_port(t) for t in self.graph.inputs])[0][0]
+    def first_samples(self) -> Sequence[Arrays]:
+        """Samples for the result, of the kind that `run` asks with."""
+        return self._samples([_port(t) for t in self.graph.inputs])[0]
 
     def _samples(self, ports: Sequence[Port]) -> Sequence[Sequence[Arrays]]:
         """Sets of samples to try: the user's, or made ones; with free dimensions, several sizes."""

@@ -37,9 +37,11 @@ class _Rewrite:
         self.shapes: dict[Tensor, tuple[Dim, ...]] = {root: root.shape for root in problem.readers}
         self.replaced: dict[Tensor, Tensor] = {}
         """Roots that became an output, or ceased to be one: what now holds their value."""
+        self.origins: dict[Tensor, Origin | None] = {}
 
     def run(self) -> int:
         outputs = list(self.graph.outputs)
+        self.origins = {tensor: tensor.origin for tensor in outputs}
         owners = {tensor: self.problem.view(tensor) for tensor in outputs}
         removed = [t.producer for t in self.problem.views if t.producer is not None]
         reads = {op: [(i, t) for i, t in enumerate(op.inputs) if t is not None and not t.is_constant]
@@ -191,7 +193,7 @@ class _Rewrite:
         self._forget(tensor, inner)
         self.replaced[tensor] = inner
         tensor.shape = self.shapes[tensor]
-        tensor.origin = Origin(tensor.name)
+        tensor.origin = self.origins[tensor]
         self._take_over(self._in_order(inner, view), tensor, inner)
 
     def _forget(self, old: Tensor, new: Tensor) -> None:
