@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 FAMILIES = (
-    "activation", "arithmetic", "bitwise", "cast", "convolution", "depth_space", "einsum", "filling", "fused",
+    "activation", "arithmetic", "bitwise", "cast", "control", "convolution", "depth_space", "einsum", "filling", "fused",
     "gathering", "joining", "logic", "matmul", "normalization", "ordering", "padding", "pooling", "ranking",
     "recurrent", "reduction", "resize", "scattering", "softmax", "transposed", "trigonometry", "views",
 )

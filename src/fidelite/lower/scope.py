@@ -147,7 +147,8 @@ class Scope:
     def copy(self, tensor: Tensor) -> Tensor:
         """A tensor with the same value that an operator makes."""
         sizes = [d if isinstance(d, int) else -1 for d in tensor.shape]
-        operand = self.b.int32(sizes) if sizes.count(-1) <= 1 else self.b.shape_operand(tensor.shape)
+        simple = sizes.count(-1) == 0 or (sizes.count(-1) == 1 and 0 not in sizes)
+        operand = self.b.int32(sizes) if simple else self.b.shape_operand(tensor.shape)
         return self.b.one("RESHAPE", [tensor, operand], tensor.element, tensor.shape)
 
     # -- bodies

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+from fidelite.tflite.builder.control import ControlBuilder
 from fidelite.tflite.builder.indexing import IndexingBuilder
 from fidelite.tflite.builder.network import NetworkBuilder, window_size
 
 __all__ = ["Builder", "window_size"]
 
 
-class Builder(NetworkBuilder, IndexingBuilder):
+class Builder(NetworkBuilder, IndexingBuilder, ControlBuilder):
     """All Builder methods together."""
