@@ -117,7 +117,8 @@ def test_placeholders_suit_windows_and_strides() -> None:
     assert values["h"] >= 64
     assert evaluate(after, values) > 0
     assert values["w"] == 8
-    assert placeholders([(n, 3 * h)], [(n * 4, 8), (3 * h, 15), (n * h, 2)]) == {"n": 2, "h": 5}
+    assert placeholders([(n, 3 * h)], [(n * 4, 8), (3 * h, 15), (n * h, 7)]) == {"n": 2, "h": 5}
+    assert placeholders([(n, h)], [(n * h * 3, 12)]) == {"n": 1, "h": 4}
 
 
 def test_a_network_of_dynamic_height_loads_and_runs() -> None:
