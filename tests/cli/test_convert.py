@@ -109,6 +109,9 @@ def test_where_it_cannot_be_written(tmp_path: Path) -> None:
     model = segmenter(tmp_path)
     assert "F211" in fidelite("convert", model, "-o", tmp_path, code=2).output
     assert "F212" in fidelite("convert", model, "-o", tmp_path / "no" / "x.tflite", code=2).output
+    before = model.read_bytes()
+    assert "F210" in fidelite("convert", model, "-o", model, code=2).output
+    assert model.read_bytes() == before
 
 
 def test_models_that_are_none(tmp_path: Path) -> None:

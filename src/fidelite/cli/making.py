@@ -86,8 +86,8 @@ def convert(model: Path, output: Path | None, report: Path | None, as_json: bool
     """
     _refuse_program(model)
     target = output or model.with_suffix(".tflite")
-    if output is not None or model.exists():
-        _check_target(target)
+    if output is not None or (model.exists() and target != model):
+        _check_target(target, model)
     if report is not None and report.suffix.lower() not in (".html", ".htm", ".json"):
         raise UsageError(f"a report is a .html or a .json file, not '{report.name}'", code="F240",
                          remedy="--report report.html")
@@ -111,8 +111,11 @@ def _refuse_program(model: Path) -> None:
                          remedy=_EXPORT)
 
 
-def _check_target(target: Path) -> None:
+def _check_target(target: Path, model: Path) -> None:
     """Say at once what would only come out after the work was done."""
+    if target.exists() and model.exists() and target.samefile(model):
+        raise OutputError(f"'{target}' is the model itself: it would be overwritten",
+                          remedy=f"-o {target.stem}.tflite")
     if target.is_dir():
         raise OutputError(f"'{target}' is a folder", code="F211", remedy="give a file name: -o NAME.tflite")
     if not target.parent.is_dir():
