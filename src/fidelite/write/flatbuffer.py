@@ -8,15 +8,16 @@ forward, so the file is valid; nothing but one tensor is in memory at a time. It
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from fidelite.errors import ConversionError, InternalError
-from fidelite.tflite.dims import evaluate, placeholders, product
+from fidelite.tflite.dims import evaluate, product
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 from fidelite.tflite.ops import OPS, op_version
+from fidelite.tflite.placeholders import placeholders
 from fidelite.tflite.types import ElementType
 
 if TYPE_CHECKING:
@@ -107,15 +108,16 @@ class _Packer:
     def _graph(self, graph: Graph, at: dict[Tensor, int], graph_index: dict[int, int]) -> Any:
         table = self.schema.SubGraphT()
         table.name = graph.name
-        table.tensors = [self._tensor(t) for t in at]
+        names = _unique_names(graph, at)
+        table.tensors = [self._tensor(t, names[t]) for t in at]
         table.inputs = np.asarray([at[t] for t in graph.inputs], np.int32)
         table.outputs = np.asarray([at[t] for t in graph.outputs], np.int32)
         table.operators = [self._operator(o, at, graph_index) for o in graph.operators]
         return table
 
-    def _tensor(self, tensor: Tensor) -> Any:
+    def _tensor(self, tensor: Tensor, name: str) -> Any:
         table = self.schema.TensorT()
-        table.name = tensor.name
+        table.name = name
         table.type = tensor.element.value
         table.shape = np.asarray([max(evaluate(d, self._placeholders), 0) for d in tensor.shape], np.int32)
         if not tensor.is_static:
@@ -202,6 +204,21 @@ class _Packer:
         table = self.schema.TensorMapT()
         table.name, table.tensorIndex = name, index
         return table
+
+
+def _unique_names(graph: Graph, tensors: Iterable[Tensor]) -> dict[Tensor, str]:
+    """A name for each tensor: inputs and outputs keep theirs, others that are taken get a number."""
+    names = {tensor: tensor.name for tensor in (*graph.inputs, *graph.outputs)}
+    taken = set(names.values())
+    for tensor in tensors:
+        if tensor in names:
+            continue
+        name, count = tensor.name, 1
+        while name in taken:
+            name, count = f"{tensor.name}:{count}", count + 1
+        taken.add(name)
+        names[tensor] = name
+    return names
 
 
 def constant_bytes(array: np.ndarray, element: ElementType) -> bytes | memoryview:
