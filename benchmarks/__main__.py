@@ -22,7 +22,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").split(". See")[0])
+    words = "Measure fidelite beside other converters and beside the floor."
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=words)
     parser.add_argument("--quick", action="store_true", help="few runs: to see whether everything works")
     parser.add_argument("--only", action="append", choices=(*PARTS, *SPECS), metavar="NAME", default=[],
                         help=f"a part ({', '.join(PARTS)}) or a model ({', '.join(SPECS)}); may be repeated")
