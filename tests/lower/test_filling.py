@@ -65,10 +65,12 @@ def test_a_range_in_float64_is_refused_unless_it_is_known() -> None:
 @given(shape(2, 2, least=0), st.integers(-5, 5), dtypes, st.sampled_from(TYPES), st.booleans(),
        st.sampled_from([9, 22]))
 def test_eye_like(given: list[int], k: int, dtype: Any, made: Any, own: bool, opset: int) -> None:
-    attributes = {"k": k} if own else {"k": k, "dtype": helper.np_dtype_to_tensor_dtype(np.dtype(made))}
+    attributes: dict[str, Any] = {"k": k}
+    if not own:
+        attributes["dtype"] = helper.np_dtype_to_tensor_dtype(np.dtype(made))
     x = {"x": values(given, dtype)}
     model = one_node("EyeLike", x, opset=opset, **attributes)
-    want = {"y0": np.eye(*given, k, dtype=dtype if own else made)}
+    want = {"y0": np.eye(given[0], given[1], k, dtype=dtype if own else made)}
     check(model, x, expected=want)
     if 0 not in given:
         check(dynamic(model, ["x"]), x, expected=want)
@@ -86,8 +88,10 @@ def test_a_number_of_dimensions_that_is_not_known_is_refused() -> None:
 
 
 def test_case_of_a_constant_in_every_form() -> None:
-    for attributes in ({"value_int": 3}, {"value_ints": [1, 2]}, {"value_float": 0.5}, {"value_floats": [1.5, 2.5]},
-                       {"value": numpy_helper.from_array(values([2, 2]))}):
+    forms: tuple[dict[str, Any], ...] = (
+        {"value_int": 3}, {"value_ints": [1, 2]}, {"value_float": 0.5}, {"value_floats": [1.5, 2.5]},
+        {"value": numpy_helper.from_array(values([2, 2]))})
+    for attributes in forms:
         check(one_node("Constant", {}, opset=13, **attributes), {})
 
 

@@ -55,7 +55,7 @@ def test_scatter_elements(given: list[int], data: Any, dtype: Any, way: str, ops
         drawn = data.draw(st.lists(st.integers(0, given[axis] - 1), min_size=count, max_size=count))
         indices = np.asarray(drawn, np.int64).reshape(wanted)
     x, updates = values(given, dtype), values(wanted, dtype)
-    places = np.stack(np.indices(wanted), -1)
+    places = np.moveaxis(np.indices(wanted), 0, -1).copy()
     places[..., axis] = indices
     want = _reduced(x, places.reshape(-1, len(given)), updates.reshape(-1), attributes.get("reduction", "none"))
     indices = np.where(data.draw(st.booleans()) and opset > 10, indices - given[axis], indices)
@@ -84,7 +84,7 @@ def test_scatter_nd(given: list[int], data: Any, dtype: Any, way: str, opset: in
 
 def test_a_box_of_places_is_one_update() -> None:
     x = values([3, 4, 2])
-    places = np.stack(np.indices((2, 2)), -1) + np.asarray([1, 1])
+    places = np.moveaxis(np.indices((2, 2)), 0, -1) + np.asarray([1, 1])
     updates = values([2, 2, 2]) + 50
     model = one_node("ScatterND", {"x": x}, constants={"i": places, "u": updates}, opset=18)
     assert [o.op for o in check(model, {"x": x}).main.operators][-1] == "DYNAMIC_UPDATE_SLICE"

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from fidelite.errors import NeedsStaticShape, UnsupportedType
 from fidelite.tflite.builder import Builder
-from fidelite.tflite.dims import Dim, SymbolicDim, evaluate, placeholders
+from fidelite.tflite.dims import Dim, SymbolicDim, evaluate
 from fidelite.tflite.graph import Graph, Tensor
+from fidelite.tflite.placeholders import placeholders
 from fidelite.tflite.types import ElementType
 from tests.tflite.graphs import build, ops, run
 from tests.tflite.test_dims import EXPRESSIONS, both
