@@ -43,9 +43,9 @@ class _Rewrite:
         outputs = list(self.graph.outputs)
         self.origins = {tensor: tensor.origin for tensor in outputs}
         owners = {tensor: self.problem.view(tensor) for tensor in outputs}
-        removed = [t.producer for t in self.problem.views if t.producer is not None]
+        removed = {t.producer: None for t in self.problem.views if t.producer is not None}
         reads = {op: [(i, t) for i, t in enumerate(op.inputs) if t is not None and not t.is_constant]
-                 for op in self.graph.operators if op not in set(removed)}
+                 for op in self.graph.operators if op not in removed}
         self._move_origins()
         for root, order in self.orders.items():
             root.shape = tuple(root.shape[a] for a in order)
@@ -65,24 +65,17 @@ class _Rewrite:
         return len(removed)
 
     def _move_origins(self) -> None:
-        """A value that was a view is now found in its root, in the root's order; names follow."""
+        """A value that was a view is now found in its root, in the root's order."""
+        adopted: dict[Tensor, Origin] = {}
         for view, (root, permutation) in self.problem.views.items():
-            if root not in self.orders:
-                continue
-            if root.origin is None and view.origin is not None and not view.origin.permutation:
-                back = compose(inverse(permutation), self.orders[root])
-                root.origin = Origin(view.origin.value, () if is_identity(back) else back)
-        views = {root for root, _ in self.problem.views.values()}
+            if root in self.orders and root.origin is None and view.origin is not None and root not in adopted:
+                of_view = view.origin.permutation or identity(view.rank)
+                adopted[root] = Origin(view.origin.value, compose(of_view, inverse(permutation)))
         for root, order in self.orders.items():
-            if root.origin is not None and not is_identity(order) and not (root in views and root.origin.permutation):
-                before = root.origin.permutation or identity(root.rank)
-                if root.origin.permutation == () and not self._was_moved(root):
-                    root.origin = Origin(root.origin.value, compose(before, order))
-
-    def _was_moved(self, root: Tensor) -> bool:
-        """Whether `root`'s origin was taken over from a view (then its order is in it already)."""
-        return any(r is root and v.origin is not None and root.origin is not None
-                   and v.origin.value == root.origin.value for v, (r, _) in self.problem.views.items())
+            origin = root.origin or adopted.get(root)
+            if origin is not None:
+                moved = compose(origin.permutation or identity(root.rank), order)
+                root.origin = Origin(origin.value, () if is_identity(moved) else moved)
 
     def _rewire(self, operator: Operator, operands: list[tuple[int, Tensor]]) -> None:
         """Give `operator` its operands in the orders it wants, and its parameters."""
