@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 
 FAMILIES = (
-    "activation", "arithmetic", "bitwise", "cast", "control", "convolution", "depth_space", "einsum", "filling", "fused",
-    "gathering", "joining", "logic", "matmul", "normalization", "ordering", "padding", "pooling", "ranking",
-    "recurrent", "reduction", "resize", "scattering", "softmax", "transposed", "trigonometry", "views",
+    "activation", "arithmetic", "bitwise", "cast", "control", "convolution", "depth_space", "einsum", "filling",
+    "fused", "gathering", "joining", "logic", "matmul", "normalization", "ordering", "padding", "pooling", "ranking",
+    "recurrent", "reduction", "resize", "sampling", "scattering", "softmax", "transposed", "trigonometry", "views",
 )
 
 
