@@ -70,7 +70,8 @@ def feeds_for(result: Conversion, feeds: Mapping[str, Array]) -> dict[str, Array
     moved: dict[str, Array] = {}
     for name, array in feeds.items():
         edge = result.edge.inputs.get(name)
-        moved[name] = np.ascontiguousarray(array.transpose(np.argsort(edge.permutation))) if edge else array
+        order = edge.permutation if edge is not None else ()
+        moved[name] = np.ascontiguousarray(array.transpose(np.argsort(order))) if order else array
     return moved
 
 

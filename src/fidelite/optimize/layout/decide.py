@@ -9,10 +9,10 @@ it replaces, so the result is never worse than the start. All orders are fixed: 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fidelite.optimize.layout.cut import Network
-from fidelite.optimize.layout.permutation import Permutation, compose, identity, inverse, same_bytes
+from fidelite.optimize.layout.permutation import Permutation, compose, identity, inverse, is_identity, same_bytes
 from fidelite.optimize.layout.problem import Problem, Reader, start
 from fidelite.optimize.layout.solve_labels import label_for_operand, label_for_result
 from fidelite.tflite.graph import Operator, Tensor
@@ -20,6 +20,7 @@ from fidelite.tflite.graph import Operator, Tensor
 Labels = dict[Operator, Permutation]
 MAX_CANDIDATES = 6
 MAX_SWEEPS = 4
+MAX_WAVES = 4
 
 
 def decide(problem: Problem) -> Labels:
@@ -35,6 +36,8 @@ def decide(problem: Problem) -> Labels:
         if k > 1 and not any(len(c) > k for c in candidates.values()):
             break
         best = _fuse(problem, best, proposal)
+    for wave in _waves(problem):
+        best = _fuse(problem, best, {**best, **wave})
     for _ in range(MAX_SWEEPS):
         if not _improve(problem, best, candidates):
             break
@@ -55,18 +58,53 @@ def _candidates(problem: Problem) -> dict[Operator, list[Permutation]]:
         labels.append(label)
         queue.append((operator, label))
 
-    for root, readers in problem.readers.items():
-        maker = root.producer
-        for reader in readers:
-            if reader.operator not in found and maker is not None:
-                suggest(maker, label_for_result(problem, maker, root, reader.permutation))
-            if maker not in found and reader.operator is not None:
-                want = compose(inverse(reader.permutation), identity(root.rank))
-                suggest(reader.operator, label_for_operand(problem, reader, want))
+    for operator, label in _demands(problem):
+        suggest(operator, label)
     while queue:
         operator, label = queue.popleft()
         _spread(problem, operator, label, suggest)
     return found
+
+
+def _demands(problem: Problem) -> Iterator[tuple[Operator, Permutation]]:
+    """Labels that operators without a choice ask of their neighbours."""
+    for root, readers in problem.readers.items():
+        maker = root.producer
+        for reader in readers:
+            if reader.operator not in problem.rules and maker is not None:
+                label = label_for_result(problem, maker, root, reader.permutation)
+                if label is not None:
+                    yield maker, label
+            if maker not in problem.rules and reader.operator is not None:
+                label = label_for_operand(problem, reader, inverse(reader.permutation))
+                if label is not None:
+                    yield reader.operator, label
+
+
+def _waves(problem: Problem) -> Iterator[Labels]:
+    """For each of the commonest demands: the label that it means for every operator that it reaches, so that a whole
+    region can follow one demand, whatever else is nearer to some of it."""
+    seeds: dict[Permutation, list[Operator]] = {}
+    for operator, label in _demands(problem):
+        if not is_identity(label):
+            seeds.setdefault(label, []).append(operator)
+    for label in sorted(seeds, key=lambda p: -len(seeds[p]))[:MAX_WAVES]:
+        wave: Labels = {}
+        queue: deque[tuple[Operator, Permutation]] = deque()
+
+        def suggest(operator: Operator, label: Permutation | None, wave: Labels = wave,
+                    queue: deque[tuple[Operator, Permutation]] = queue) -> None:
+            if label is None or operator not in problem.rules or operator in wave or is_identity(label):
+                return
+            if problem.binding(operator, label) is not None:
+                wave[operator] = label
+                queue.append((operator, label))
+
+        for operator in seeds[label]:
+            suggest(operator, label)
+        while queue:
+            _spread(problem, *queue.popleft(), suggest)
+        yield wave
 
 
 def _spread(problem: Problem, operator: Operator, label: Permutation, suggest: object) -> None:

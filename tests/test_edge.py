@@ -1,0 +1,231 @@
+"""The model's edge: layouts, normalisation, argmax, outputs and shapes, each proven against the source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import fidelite
+from fidelite.edge import Edge, plan_edge
+from fidelite.errors import FideliteError, UsageError
+from fidelite.options import ConvertOptions, Normalization
+from fidelite.pipeline import Conversion, options_of
+from tests.lower.support import Array, run_onnx
+from tests.optimize.classics import Net
+from tests.optimize.support import differences, feeds_for, op_list, ops_of, run
+
+
+def picture_net(channels: int = 3) -> tuple[Net, onnx.ModelProto]:
+    """Two convolutions that pad with zeros, and an average that looks at the middle."""
+    n = Net((1, channels, 8, 10))
+    x = n.conv(n.add("Relu", n.conv("x", channels, 6)), 6, 5)
+    return n, n.model(x, n.add("GlobalAveragePool", x))
+
+
+def feeds_of(shape: tuple[int, ...], scale: float = 1.0) -> dict[str, Array]:
+    return {"x": np.asarray(np.random.default_rng(2).random(shape) * scale, np.float32)}
+
+
+@pytest.mark.parametrize("layout", [
+    {"x": "nhwc"}, {"v2": "nhwc"}, {"x": "nhwc", "v2": "nhwc", "v3": "nhwc"}, {"x": "nchw", "v3": "source"}])
+def test_layouts(layout: Mapping[str, str]) -> None:
+    net, model = picture_net()
+    result = fidelite.convert(model, layout=layout)
+    assert result.verification is not None
+    assert result.verification.proven
+    for port, tensor in zip([*model.graph.input, *model.graph.output],
+                            [*result.model.main.inputs, *result.model.main.outputs], strict=True):
+        own = [d.dim_value for d in port.type.tensor_type.shape.dim]
+        moved = [own[0], *own[2:], own[1]]
+        assert list(tensor.shape) == (moved if layout.get(port.name) == "nhwc" else own)
+        assert tensor.name == port.name
+    assert not differences(model, result, net.feeds(), xnnpack=False)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 4, 5, 6)])
+def test_layouts_of_other_ranks(shape: tuple[int, ...]) -> None:
+    n = Net(shape)
+    model = n.model(n.add("Relu", n.add("Mul", "x", n.w(3, *[1] * (len(shape) - 2)))))
+    result = fidelite.convert(model, layout={"x": "nhwc", "v1": "nhwc"})
+    assert ops_of(result.model)["TRANSPOSE"] == 0
+    assert result.model.main.inputs[0].shape == (shape[0], *shape[2:], 3)
+
+
+@pytest.mark.parametrize("layout", ["source", "nhwc"])
+def test_imagenet(layout: str) -> None:
+    """The factor folds into the convolution, the mean may not: the border would come out wrong."""
+    _, model = picture_net()
+    result = fidelite.convert(model, normalize={"": Normalization.imagenet()}, layout={"x": layout})
+    ops = op_list(result.model)
+    assert ops.count("SUB") == 1
+    assert "MUL" not in ops
+    assert result.verification is not None
+    assert result.verification.proven
+    pixels = feeds_of((1, 3, 8, 10), 255.0)["x"]
+    mean, std = (np.asarray(v).reshape(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    want = run_onnx(model, {"x": ((pixels.astype(np.float64) / 255 - mean) / std).astype(np.float32)})
+    have = run(result.bytes, feeds_for(result, {"x": pixels}), xnnpack=True)
+    for name, expected in want.items():
+        error = np.abs(have[name] - expected)
+        assert error.shape == expected.shape
+        assert float(error.max()) < 2e-4 * float(np.abs(expected).max())  # the border included
+
+
+def test_normalisation_of_one_number() -> None:
+    _, model = picture_net(channels=4)
+    facts = Normalization((127.5,), (127.5,))
+    result = fidelite.convert(model, normalize={"x": facts})
+    assert op_list(result.model).count("SUB") == 1
+    pixels = feeds_of((1, 4, 8, 10), 255.0)
+    want = run_onnx(model, {"x": (pixels["x"] - np.float32(127.5)) / np.float32(127.5)})
+    have = run(result.bytes, pixels, xnnpack=True)
+    for name, expected in want.items():
+        np.testing.assert_allclose(have[name], expected, atol=2e-4 * float(np.abs(expected).max()))
+
+
+def test_a_normalisation_that_does_nothing_costs_nothing() -> None:
+    _, model = picture_net()
+    plain = fidelite.convert(model, verify=False)
+    assert op_list(fidelite.convert(model, normalize={"x": Normalization()}, verify=False).model) == op_list(plain.model)
+
+
+def test_to_source_and_from_source() -> None:
+    edge = plan_edge(options_of({"normalize": {"x": Normalization((1.0, 2.0, 3.0), (2.0,), 0.5)},
+                                 "layout": {"x": "nhwc", "y": "nhwc"}, "argmax": ["z"]}),
+                     {"x": (1, 3, 4, 5)}, {"y": (1, 6, 2, 2), "z": (1, 7, 2, 2)})
+    x = np.random.default_rng(0).standard_normal((1, 4, 5, 3)).astype(np.float32)
+    want = (x * 0.5 - np.asarray([1, 2, 3])) / 2
+    np.testing.assert_allclose(edge.to_source({"x": x})["x"], want.transpose(0, 3, 1, 2), rtol=1e-6)
+    y, z = (np.random.default_rng(1).standard_normal(s) for s in ((1, 6, 2, 2), (1, 7, 2, 2)))
+    found = edge.from_source({"y": y, "z": z})
+    np.testing.assert_array_equal(found["y"], y.transpose(0, 2, 3, 1))
+    np.testing.assert_array_equal(found["z"], np.argmax(z, axis=1))
+    assert found["z"].dtype == np.int32
+    assert Edge.from_json(edge.to_json()) == edge
+
+
+def test_argmax_with_ties() -> None:
+    """Where scores are equal, the first counts, and the proof knows ties from errors."""
+    n = Net((1, 3, 6, 6))
+    scores = n.conv("x", 3, 4, 1)
+    model = n.model(n.add("Concat", scores, scores, n.add("Relu", scores), axis=1))
+    result = fidelite.convert(model, argmax=["v2"])
+    assert result.verification is not None
+    assert result.verification.proven
+    assert [t.shape for t in result.model.main.outputs] == [(1, 6, 6)]
+    assert not differences(model, result, n.feeds(), xnnpack=True)
+    assert ops_of(result.model)["TRANSPOSE"] <= 1
+
+
+def test_argmax_beside_layout() -> None:
+    net, model = picture_net()
+    result = fidelite.convert(model, argmax="v2", layout={"x": "nhwc"})
+    assert ops_of(result.model)["TRANSPOSE"] <= 1  # the other output has no extent
+    assert not differences(model, result, net.feeds(), xnnpack=True)
+
+
+def test_outputs_pruned_and_reordered() -> None:
+    net, model = picture_net()
+    result = fidelite.convert(model, outputs=["v3", "v2"])
+    assert [t.name for t in result.model.main.outputs] == ["v3", "v2"]
+    found = run(result.bytes, net.feeds(), xnnpack=True)
+    want = run_onnx(model, net.feeds())
+    for name in ("v2", "v3"):
+        np.testing.assert_allclose(found[name], want[name], atol=1e-4)
+    pruned = fidelite.convert(model, outputs="v2")
+    assert [t.name for t in pruned.model.main.outputs] == ["v2"]
+    assert "MEAN" not in ops_of(pruned.model)
+
+
+def dynamic_net() -> onnx.ModelProto:
+    n = Net((1, 3, 8, 10))
+    model = n.model(n.add("Relu", n.conv("x", 3, 4)))
+    dims = model.graph.input[0].type.tensor_type.shape.dim
+    for axis, name in ((0, "N"), (2, "H"), (3, "W")):
+        dims[axis].dim_param = name
+    del model.graph.value_info[:]
+    for output in model.graph.output:
+        output.ClearField("type")
+    return onnx.shape_inference.infer_shapes(model)
+
+
+def test_shapes() -> None:
+    model = dynamic_net()
+    free = fidelite.convert(model)
+    assert sum(not isinstance(d, int) for d in free.model.main.inputs[0].shape) == 3
+    fixed = fidelite.convert(model, shapes={"x": (2, 3, 6, 7)})
+    assert fixed.model.main.inputs[0].shape == (2, 3, 6, 7)
+    assert fixed.model.main.outputs[0].shape == (2, 4, 6, 7)
+    for result in (free, fixed):
+        assert not differences(model, result, feeds_of((2, 3, 6, 7)), xnnpack=False)
+
+
+def codes(call: Any) -> set[str]:
+    with pytest.raises(FideliteError) as caught:
+        call()
+    return {e.code for e in getattr(caught.value, "errors", [caught.value])}
+
+
+@pytest.mark.parametrize(("options", "code"), [
+    ({"outputs": ["nothing"]}, "F205"),
+    ({"no_such_option": 1}, "F205"),
+    ({"precision": "float8"}, "F205"),
+    ({"target": "toaster"}, "F205"),
+    ({"layout": {"y": "nhwc"}}, "F207"),
+    ({"normalize": {"v2": Normalization.imagenet()}}, "F207"),
+    ({"argmax": ["x"]}, "F207"),
+    ({"layout": {"x": "nwhc"}}, "F208"),
+    ({"layout": {"flat": "nhwc"}}, "F208"),
+    ({"normalize": {"x": Normalization((1.0, 2.0), (1.0,))}}, "F209"),
+    ({"normalize": {"x": Normalization((1.0, 2.0, 3.0), (1.0, 2.0))}}, "F209"),
+    ({"normalize": {"x": Normalization((1.0,), (0.0,))}}, "F209"),
+    ({"target": "gpu"}, "F216"),
+    ({"precision": "int8"}, "F461"),
+])
+def test_options_that_do_not_fit(options: dict[str, Any], code: str) -> None:
+    net, _ = picture_net()
+    model = net.model("v2", net.add("Flatten", "v2"))
+    model.graph.output[1].name = model.graph.node[-1].output[0] = "flat"
+    assert codes(lambda: fidelite.convert(model, verify=False, **options)) == {code}
+
+
+def test_an_argmax_of_a_vector() -> None:
+    n = Net((4,))
+    model = n.model(n.add("Relu", "x"))
+    assert codes(lambda: fidelite.convert(model, verify=False, argmax=["v0"])) == {"F208"}
+
+
+def test_which_input_is_the_picture() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan_edge(ConvertOptions(normalize={"": Normalization.imagenet()}), {"a": (1, 3, 4, 4), "b": (1, 3, 4, 4)}, {})
+    assert caught.value.code == "F209"
+    with pytest.raises(UsageError):
+        plan_edge(ConvertOptions(normalize={"": Normalization.imagenet()}), {"a": (1, 3)}, {})
+
+
+def test_only_floats_are_normalised() -> None:
+    graph = helper.make_graph([helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)], "g",
+                              [helper.make_tensor_value_info("x", TensorProto.INT32, [1, 3, 4, 4])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 4, 4])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    assert codes(lambda: fidelite.convert(model, normalize={"x": Normalization.imagenet()})) == {"F209"}
+
+
+def test_weights_that_float16_cannot_hold() -> None:
+    n = Net((1, 3, 8, 8))
+    for values in (np.full((16, 3, 3, 3), 1e6, np.float32), np.full((16, 3, 3, 3), np.nan, np.float32)):
+        m = Net(n.shape)
+        model = m.model(m.add("Conv", "x", m.constant(values)))
+        assert codes(lambda model=model: fidelite.convert(model, precision="float16", verify=False)) == {"F462"}
+
+
+def test_an_edge_is_part_of_the_result() -> None:
+    _, model = picture_net()
+    result: Conversion = fidelite.convert(model, layout={"x": "nhwc"}, verify=False)
+    assert not result.edge.is_plain
+    assert Edge.from_json(result.manifest["edge"]) == result.edge
