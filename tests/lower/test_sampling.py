@@ -1,4 +1,4 @@
-"""GridSample against ONNX Runtime, and against numpy where it has no kernel."""
+"""GridSample and AffineGrid against ONNX Runtime, and against numpy where it has no kernel."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fidelite.errors import UnsupportedAttribute, UnsupportedType
-from tests.lower.drawing import Array, dynamic, refuses, values, ways
+from fidelite.errors import NeedsConstant, UnsupportedAttribute, UnsupportedType
+from tests.lower.drawing import Array, dynamic, ints, refuses, values, ways
 from tests.lower.support import check, one_node, run_onnx
 
 _NAMES = ["linear", "nearest", "cubic"]
@@ -81,3 +81,19 @@ def test_float16_is_computed_in_float32() -> None:
 def test_refused(x: Array, mode: str, error: Any, text: str) -> None:
     axes = x.ndim - 2
     refuses(error, text, "GridSample", {"x": x, "g": _grid(0, (1, *[2] * axes, axes))}, opset=20, mode=mode)
+
+
+@given(st.integers(2, 3), st.integers(1, 3), st.booleans(), st.sampled_from([np.float32, np.float16]), st.data())
+def test_affine_grid(axes: int, n: int, aligned: bool, dtype: Any, data: Any) -> None:
+    sizes = data.draw(st.lists(st.integers(2, 5), min_size=axes, max_size=axes))
+    theta = np.random.default_rng(n).standard_normal((n, axes, axes + 1)).astype(dtype)
+    spread = [np.linspace(-1, 1, s) if aligned else (np.arange(s) * 2 + 1) / s - 1 for s in sizes]
+    places = np.stack([*np.meshgrid(*spread, indexing="ij")[::-1], np.ones(sizes)], -1)
+    want = np.einsum("...k,nak->n...a", places, theta.astype(np.float64)).astype(dtype)
+    model = one_node("AffineGrid", {"t": theta}, constants={"s": ints(n, 1, *sizes)}, opset=20,
+                     align_corners=int(aligned))
+    check(model, {"t": theta}, expected={"y0": want}, rtol=1e-5 if dtype is np.float32 else 2e-3)
+
+
+def test_the_size_of_a_grid_must_be_known() -> None:
+    refuses(NeedsConstant, "operand 1", "AffineGrid", {"t": values((1, 2, 3)), "s": ints(1, 1, 2, 2)}, opset=20)

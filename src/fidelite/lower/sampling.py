@@ -1,4 +1,4 @@
-"""GridSample: elements at computed places of an image, gathered as rows of channels and weighed."""
+"""GridSample: elements at computed places of an image, gathered as rows of channels and weighed; and AffineGrid."""
 
 from __future__ import annotations
 
@@ -168,3 +168,31 @@ def weighed(s: Staged, rows: Tensor, taps: Sequence[Taps], sizes: Sequence[int])
         return s.tensor(s.total(parts))
 
     return gathered([])
+
+
+# -- AffineGrid
+
+@lowers("AffineGrid", partial="sizes that only the run time knows")
+def affine_grid(node: Node, b: Builder) -> Tensor:
+    """theta [N, axes, axes + 1] times the places of an image's elements in -1..1: [N, sizes, axes], last axis first.
+
+    ONNX's own definition in other operators drops the batch where it is 1.
+    """
+    theta, aligned = node.input(0), bool(node.int_("align_corners", 0))
+    sizes = [b.static_dim(d, "the size of an AffineGrid") for d in node.dims_at(1, "size")[2:]]
+    steps = [_spread(n, aligned) for n in sizes]
+    places = np.stack([*reversed(np.meshgrid(*steps, indexing="ij")), np.ones(sizes, np.float32)], -1)
+    flat = b.constant(places.reshape(1, prod(sizes), len(sizes) + 1))
+    grid = b.batch_matmul(flat, b.float32(theta), adj_y=True)
+    return b.cast(b.reshape(grid, (theta.shape[0], *sizes, len(sizes))), theta.element)
+
+
+def _spread(count: int, aligned: bool) -> np.ndarray:
+    """Places of `count` elements in -1..1: from edge to edge, or (not aligned) in the middle of equal parts."""
+    two = np.float32(2)
+    if aligned:
+        step, start = two / np.float32(max(count - 1, 1)), np.float32(-1)
+    else:
+        step = two / np.float32(max(count, 1))
+        start = step / two - np.float32(1)
+    return start + np.arange(count, dtype=np.float32) * step
