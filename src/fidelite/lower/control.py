@@ -185,12 +185,13 @@ class _Loop:
             head.append(b.constant(np.asarray(True)) if self.condition is None else b.reshape(self.condition, ()))
         step = _LoopStep(self, asks=asks, head=len(head))
         repetition = Repetition(scope, self.node.name, step)
-        buffers = Buffers(None if asks else self.count, self.scans)
+        buffers = Buffers(self.count)
         if self.scans:
             buffers.elements = repetition.probe([*head, *carried])
         step.buffers = buffers
         results = repetition.run([*head, *carried, *buffers.initial(b)])
-        return results[len(head):]
+        after = results[len(head):]
+        return [*after[:len(carried)], *buffers.collected(b, after[len(carried):], results[0] if asks else None)]
 
 
 class _Asks(Exception):  # noqa: N818 - no error
@@ -285,13 +286,14 @@ class _Scan:
             head.append(b.reshape(b.shape_operand([self.length]), ()))
         step = _ScanStep(self, len(head))
         repetition = Repetition(self.scope, self.node.name, step)
-        buffers = Buffers(self.length if isinstance(self.length, int) else None, len(self.prepends))
+        buffers = Buffers(self.length if isinstance(self.length, int) else None)
         buffers.elements = repetition.probe([*head, *self.states])
         step.buffers = buffers
         results = repetition.run([*head, *self.states, *buffers.initial(b)])[len(head):]
         count = len(self.states)
+        collected = buffers.collected(b, results[count:], at_front=self.prepends)
         return [*results[:count], *(b.transpose(found, _to_axis(found.rank, axis))
-                                    for found, axis in zip(results[count:], self.output_axes, strict=True))]
+                                    for found, axis in zip(collected, self.output_axes, strict=True))]
 
 
 def _to_axis(rank: int, axis: int) -> list[int]:

@@ -62,16 +62,22 @@ class Repetition:
     def run(self, initial: Sequence[Tensor]) -> list[Tensor]:
         """The variables when the condition no longer holds."""
         inner, outputs, _, shapes = self._stable(initial)
-        passing = all(t.is_static for t in (*outputs, *inner.graph.inputs))
-        finish(inner, outputs, passing=passing)
-        while len(inner.graph.outputs) < len(inner.graph.inputs):  # a copy may capture what its shape is read from
-            own = inner.graph.inputs[len(inner.graph.outputs)]
-            inner.graph.outputs.append(own if passing else inner.copy(own))
+        finish(inner, outputs, passing=True)
+        inner.graph.outputs += inner.graph.inputs[len(initial):]
+        self._refuse_empty(initial, shapes)
         captured = list(inner.captures)
         types = [*((t.element, s) for t, s in zip(initial, shapes, strict=True)),
                  *((t.element, list[Dim | None](t.shape)) for t in captured)]
         return self.scope.b.while_(self._condition(inner), inner.graph, [*initial, *captured],
                                    types)[:len(initial)]
+
+    def _refuse_empty(self, initial: Sequence[Tensor], shapes: Sequence[Sequence[Dim | None]]) -> None:
+        changes = any(None in shape for shape in shapes)
+        for tensor in initial:
+            if changes and 0 in tensor.shape:
+                raise UnsupportedAttribute(
+                    f"'{tensor.name}' is empty before the loop, in which shapes change: LiteRT's WHILE cannot",
+                    remedy="start the loop with an element, or collect elements as the loop's scan outputs")
 
     def _stable(self, initial: Sequence[Tensor]) -> tuple[Scope, list[Tensor], list[Tensor], list[list[Dim | None]]]:
         """The body, lowered with variables of shapes that hold in every repetition: a dimension that the body
@@ -106,21 +112,39 @@ class Repetition:
 
 
 class Buffers:
-    """What a loop collects along a new first axis: written in place where it is known how often the loop runs, else
-    joined, one by one."""
+    """What a loop collects along a new first axis: written in place where it is known how often the loop runs at most,
+    else joined, one by one, to a first entry that is dropped at the end: LiteRT's WHILE fails on variables that change
+    their shape and begin empty.
+    """
 
-    def __init__(self, count: int | None, number: int) -> None:
-        self.count, self.number = count, number
+    def __init__(self, count: int | None) -> None:
+        self.count = count
         self.elements: list[tuple[ElementType, Shape]] = []
 
     def initial(self, b: Builder) -> list[Tensor]:
         return [self._initial(b, element, shape) for element, shape in self.elements]
 
     def _initial(self, b: Builder, element: ElementType, shape: Shape) -> Tensor:
-        whole = (self.count or 0, *shape)
+        whole = (1 if self.count is None else self.count, *shape)
         if self.count is None and is_static(shape):
             return b.constant(np.zeros(whole, element.dtype))  # type: ignore[arg-type]
         return b.fill(b.shape_operand(whole), b.scalar(0, element), whole)
+
+    def collected(self, b: Builder, buffers: Sequence[Tensor], ran: Tensor | None = None, *,
+                  at_front: Sequence[bool] = ()) -> list[Tensor]:
+        """What the buffers hold after the loop, which ran `ran` times (None: the known number)."""
+        if self.count is not None:
+            return list(buffers) if ran is None else [_first(b, buffer, ran) for buffer in buffers]
+        fronts = at_front or [False] * len(buffers)
+        found: list[Tensor] = []
+        for buffer, front in zip(buffers, fronts, strict=True):
+            rest = (1 << buffer.rank) - 1
+            shape = (buffer.shape[0] - 1, *buffer.shape[1:])
+            begin, end = [0] * buffer.rank, [0] * buffer.rank
+            begin[0], end[0] = (0, -1) if front else (1, 0)
+            found.append(b.strided_slice(buffer, begin, end, [1] * buffer.rank, shape, begin_mask=rest - int(not front),
+                                         end_mask=rest - int(front)))
+        return found
 
     def put(self, b: Builder, buffers: Sequence[Tensor], elements: Sequence[Tensor], index: Tensor, *,
             at_front: Sequence[bool] = ()) -> list[Tensor]:
@@ -138,6 +162,15 @@ class Buffers:
         if one.rank > 1:
             place = b.concat([place, b.int32([0] * (one.rank - 1))], 0)
         return b.one("DYNAMIC_UPDATE_SLICE", [buffer, one, place], buffer.element, buffer.shape)
+
+
+def _first(b: Builder, buffer: Tensor, count: Tensor) -> Tensor:
+    """The first `count` (int64, rank 0) entries."""
+    sizes = b.reshape(b.cast(count, ElementType.INT32), (1,))
+    if buffer.rank > 1:
+        sizes = b.concat([sizes, b.int32([-1] * (buffer.rank - 1))], 0)
+    result = b.one("SLICE", [buffer, b.int32([0] * buffer.rank), sizes], buffer.element, buffer.shape)
+    return b.sized_at_run_time(result, [None, *buffer.shape[1:]])
 
 
 def stack_of(b: Builder, parts: Sequence[Tensor], axis: int) -> Tensor:
