@@ -1,21 +1,24 @@
-"""RNN, GRU and LSTM, unrolled: the input's part of all steps is one product, and each step is a few operators.
+"""RNN, GRU and LSTM: the input's part of all steps is one product, and each step is a few operators, unrolled.
+
+Sequences that are long, or of a length that only the run time knows, run in a WHILE (`recurrent_loop`).
 
 LiteRT's fused sequence operators keep their state from one invocation to the next, so they are never used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fidelite.errors import InvalidModel, NeedsStaticShape, UnsupportedAttribute
+from fidelite.errors import InvalidModel, UnsupportedAttribute
 from fidelite.lower.node import Node
 from fidelite.lower.recurrent_cells import (
     Cell,
     GruCell,
     LstmCell,
+    MakeCell,
     RnnCell,
     Settings,
     States,
@@ -23,6 +26,7 @@ from fidelite.lower.recurrent_cells import (
     activations,
     cut,
 )
+from fidelite.lower.recurrent_loop import Loop
 from fidelite.lower.registry import lowers
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.dims import Dim
@@ -30,8 +34,9 @@ from fidelite.tflite.graph import Tensor
 
 MAX_UNROLLED = 256
 """Steps times directions up to which a sequence is unrolled."""
+MAX_UNROLLED_BYTES = 64 << 20
+"""As above, of weights: XNNPACK packs those of each step anew, which costs memory."""
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
-MakeCell = Callable[[Weights, Settings], Cell]
 
 
 @lowers("RNN", since=7)
@@ -76,11 +81,19 @@ def _layer(node: Node, b: Builder, gates: int, defaults: Sequence[str], make: Ma
     sequences: list[Tensor | None] = []
     finals: list[tuple[Tensor, ...]] = []
     for index, reverse in enumerate(reverses):
-        cell = make(_weights(node, b, index, gates, settings[index].hidden), settings[index])
+        weights = _weights(node, b, index, gates, settings[index].hidden)
         states = tuple(_initial(node, b, position, index, layer.time)
                        for position in ((5, 6) if gates == 4 else (5,)))
         states = tuple(None if s is None or _is_zero(s) else s for s in states)
-        sequence, last = _run(b, layer, cell, states, settings[index].hidden, reverse=reverse, whole=node.wants(0))
+        if _may_unroll(layer, weights, len(reverses)):
+            cell = make(weights, settings[index])
+            sequence, last = _unrolled(b, layer, cell, states, settings[index].hidden, reverse, node.wants(0))
+        else:
+            loop = Loop(layer, make, weights, settings[index], reverse, node.wants(0))
+            sequence, last = loop.run(node.scope, f"{node.name}/{'reverse' if reverse else 'forward'}", states)
+            masks = _Masks(b, layer)
+            last = tuple(_final(b, layer, s, masks, settings[index].hidden, given is not None)
+                         for s, given in zip(last, states, strict=True))
         sequences.append(sequence)
         finals.append(last)
     results: list[Tensor | None] = [None]
@@ -157,18 +170,16 @@ def _lengths(node: Node) -> Tensor | None:
 
 # -- running a direction
 
-def _run(b: Builder, layer: Layer, cell: Cell, states: States, hidden: int, *, reverse: bool,
-         whole: bool) -> tuple[Tensor | None, tuple[Tensor, ...]]:
-    """The outputs of all steps (if the `whole` sequence is asked for) and the last states."""
+def _may_unroll(layer: Layer, weights: Weights, directions: int) -> bool:
     steps = layer.steps
-    if not isinstance(steps, int) or steps > MAX_UNROLLED:
-        raise NeedsStaticShape(f"a sequence of {steps} steps is not unrolled; at most {MAX_UNROLLED} are",
-                               remedy="fix the sequence's length: --shape NAME=...")
-    return _unrolled(b, layer, cell, states, hidden, steps, reverse, whole)
+    return isinstance(steps, int) and steps * directions <= MAX_UNROLLED and \
+        steps * directions * weights.step_bytes <= MAX_UNROLLED_BYTES
 
 
-def _unrolled(b: Builder, layer: Layer, cell: Cell, states: States, hidden: int, steps: int, reverse: bool,
+def _unrolled(b: Builder, layer: Layer, cell: Cell, states: States, hidden: int, reverse: bool,
               whole: bool) -> tuple[Tensor | None, tuple[Tensor, ...]]:
+    """The outputs of all steps (if the `whole` sequence is asked for) and the last states."""
+    steps = b.static_dim(layer.steps, "the number of unrolled steps")
     masks = _Masks(b, layer)
     initial = states
     projected = b.split(cell.project(b, layer.x), [1] * steps, layer.time) if steps else ()

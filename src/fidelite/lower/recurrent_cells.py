@@ -141,8 +141,10 @@ class Weights:
     rb: Tensor | None
     p: Tensor | None
 
-    def tensors(self) -> list[Tensor]:
-        return [t for t in (self.w, self.r, self.wb, self.rb, self.p) if t is not None]
+    @property
+    def step_bytes(self) -> int:
+        """What each step reads of them."""
+        return 0 if self.r.constant is None else self.r.constant.nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +284,13 @@ class GruCell:
         return z, apply(1, b, b.add(gates[2], b.mul(r, hn)))
 
 
-def fresh_weights(b: Builder, weights: Weights, known: Mapping[Tensor, Tensor]) -> Weights:
-    """The same weights in another graph: its own constants, and `known` tensors for those of the run time."""
+def own_weights(weights: Weights, capture: Callable[[Tensor], Tensor]) -> Weights:
+    """The same weights in another graph, as `capture` gives them."""
 
     def own(tensor: Tensor | None) -> Tensor | None:
-        if tensor is None or tensor.constant is None:
-            return None if tensor is None else known[tensor]
-        return b.constant(tensor.constant, tensor.name)
+        return None if tensor is None else capture(tensor)
 
-    w, r = own(weights.w), own(weights.r)
-    assert w is not None and r is not None
-    return Weights(w, r, own(weights.wb), own(weights.rb), own(weights.p))
+    return Weights(capture(weights.w), capture(weights.r), own(weights.wb), own(weights.rb), own(weights.p))
+
+
+MakeCell = Callable[[Weights, Settings], Cell]
