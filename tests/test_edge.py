@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 import fidelite
 from fidelite.edge import Edge, plan_edge
 from fidelite.errors import FideliteError, UsageError
-from fidelite.options import ConvertOptions, Normalization
+from fidelite.options import ConvertOptions, LayoutName, Normalization
 from fidelite.pipeline import Conversion, options_of
 from tests.lower.support import Array, run_onnx
 from tests.optimize.classics import Net
@@ -33,7 +33,7 @@ def feeds_of(shape: tuple[int, ...], scale: float = 1.0) -> dict[str, Array]:
 
 @pytest.mark.parametrize("layout", [
     {"x": "nhwc"}, {"v2": "nhwc"}, {"x": "nhwc", "v2": "nhwc", "v3": "nhwc"}, {"x": "nchw", "v3": "source"}])
-def test_layouts(layout: Mapping[str, str]) -> None:
+def test_layouts(layout: Mapping[str, LayoutName]) -> None:
     net, model = picture_net()
     result = fidelite.convert(model, layout=layout)
     assert result.verification is not None
@@ -57,7 +57,7 @@ def test_layouts_of_other_ranks(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("layout", ["source", "nhwc"])
-def test_imagenet(layout: str) -> None:
+def test_imagenet(layout: LayoutName) -> None:
     """The factor folds into the convolution, the mean may not: the border would come out wrong."""
     _, model = picture_net()
     result = fidelite.convert(model, normalize={"": Normalization.imagenet()}, layout={"x": layout})
@@ -91,7 +91,8 @@ def test_normalisation_of_one_number() -> None:
 def test_a_normalisation_that_does_nothing_costs_nothing() -> None:
     _, model = picture_net()
     plain = fidelite.convert(model, verify=False)
-    assert op_list(fidelite.convert(model, normalize={"x": Normalization()}, verify=False).model) == op_list(plain.model)
+    normalised = fidelite.convert(model, normalize={"x": Normalization()}, verify=False)
+    assert op_list(normalised.model) == op_list(plain.model)
 
 
 def test_to_source_and_from_source() -> None:
@@ -114,7 +115,7 @@ def test_argmax_with_ties() -> None:
     n = Net((1, 3, 6, 6))
     scores = n.conv("x", 3, 4, 1)
     model = n.model(n.add("Concat", scores, scores, n.add("Relu", scores), axis=1))
-    result = fidelite.convert(model, argmax=["v2"])
+    result = fidelite.convert(model, argmax=("v2",))
     assert result.verification is not None
     assert result.verification.proven
     assert [t.shape for t in result.model.main.outputs] == [(1, 6, 6)]
@@ -124,20 +125,20 @@ def test_argmax_with_ties() -> None:
 
 def test_argmax_beside_layout() -> None:
     net, model = picture_net()
-    result = fidelite.convert(model, argmax="v2", layout={"x": "nhwc"})
+    result = fidelite.convert(model, argmax=("v2",), layout={"x": "nhwc"})
     assert ops_of(result.model)["TRANSPOSE"] <= 1  # the other output has no extent
     assert not differences(model, result, net.feeds(), xnnpack=True)
 
 
 def test_outputs_pruned_and_reordered() -> None:
     net, model = picture_net()
-    result = fidelite.convert(model, outputs=["v3", "v2"])
+    result = fidelite.convert(model, outputs=("v3", "v2"))
     assert [t.name for t in result.model.main.outputs] == ["v3", "v2"]
     found = run(result.bytes, net.feeds(), xnnpack=True)
     want = run_onnx(model, net.feeds())
     for name in ("v2", "v3"):
         np.testing.assert_allclose(found[name], want[name], atol=1e-4)
-    pruned = fidelite.convert(model, outputs="v2")
+    pruned = fidelite.convert(model, outputs=("v2",))
     assert [t.name for t in pruned.model.main.outputs] == ["v2"]
     assert "MEAN" not in ops_of(pruned.model)
 
@@ -197,7 +198,7 @@ def test_options_that_do_not_fit(options: dict[str, Any], code: str) -> None:
 def test_an_argmax_of_a_vector() -> None:
     n = Net((4,))
     model = n.model(n.add("Relu", "x"))
-    assert codes(lambda: fidelite.convert(model, verify=False, argmax=["v0"])) == {"F208"}
+    assert codes(lambda: fidelite.convert(model, verify=False, argmax=("v0",))) == {"F208"}
 
 
 def test_which_input_is_the_picture() -> None:

@@ -19,7 +19,7 @@ from fidelite import pipeline
 from fidelite.errors import OutputError
 from fidelite.files import publish
 from fidelite.manifest import MANIFEST, VALUES, read_manifest
-from fidelite.options import ConvertOptions
+from fidelite.options import ConvertOptions, Precision
 from fidelite.source.tflite_file import read_tflite
 from tests.lower.support import run_onnx
 from tests.optimize.classics import Net, residual, squeeze_excite
@@ -63,7 +63,7 @@ def test_stages_and_progress() -> None:
 
 
 @pytest.mark.parametrize("precision", ["float16", "dynamic-int8"])
-def test_smaller_files_are_proven_in_two_steps(precision: str) -> None:
+def test_smaller_files_are_proven_in_two_steps(precision: Precision) -> None:
     _, model = wide()
     full = fidelite.convert(model)
     small = fidelite.convert(model, precision=precision)

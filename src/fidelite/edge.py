@@ -114,7 +114,7 @@ def plan_edge(options: ConvertOptions, inputs: Mapping[str, Dims], outputs: Mapp
     found_in: dict[str, InputEdge] = {}
     found_out: dict[str, OutputEdge] = {}
     known = {**dict.fromkeys(inputs, "input"), **dict.fromkeys(outputs, "output")}
-    normalize = {_only_picture(inputs) if not name else name: n for name, n in options.normalize.items()}
+    normalize = {name if name else _only_picture(inputs): n for name, n in options.normalize.items()}
     for name in (*options.layout, *normalize, *options.argmax):
         if name not in known or (name in normalize and name not in inputs) or (
                 name in options.argmax and name not in outputs):

@@ -15,7 +15,8 @@ def test_figures(case: str) -> None:
         pytest.skip("the model is not there")
     found = figures_of(case)
     assert not worse(TABLE[case], found)
-    assert found["operators"] == TABLE[case]["operators"], "better, or different: look at it, then run python -m tests.golden.update"
+    remedy = "better, or different: look at it, then run python -m tests.golden.update"
+    assert found["operators"] == TABLE[case]["operators"], remedy
 
 
 def test_the_table_has_no_other_rows() -> None:

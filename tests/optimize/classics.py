@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -29,7 +31,7 @@ class Net:
     def i(self, *values: int) -> str:
         return self.constant(np.asarray(values, np.int64))
 
-    def add(self, op: str, *inputs: str, **attributes: object) -> str:
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
         name = f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, inputs, [name], name=f"n{len(self.nodes)}", **attributes))
         return name
@@ -94,7 +96,8 @@ def shuffled(kind: str) -> tuple[Net, onnx.ModelProto]:
     """A pixel shuffle between convolutions; the depth in torch's order (CRD) or in blocks first (DCR)."""
     n = Net((1, 3, 5, 6))
     x = n.add("Relu", n.conv("x", 3, 12))
-    split, order = {"CRD": ((1, 3, 2, 2, 5, 6), [0, 1, 4, 2, 5, 3]), "DCR": ((1, 2, 2, 3, 5, 6), [0, 3, 4, 1, 5, 2])}[kind]
+    crd, dcr = ((1, 3, 2, 2, 5, 6), [0, 1, 4, 2, 5, 3]), ((1, 2, 2, 3, 5, 6), [0, 3, 4, 1, 5, 2])
+    split, order = crd if kind == "CRD" else dcr
     x = n.add("Transpose", n.add("Reshape", x, n.i(*split)), perm=order)
     return n, n.model(n.conv(n.add("Reshape", x, n.i(1, 3, 10, 12)), 3, 4))
 

@@ -210,7 +210,7 @@ def tokens(m: NetworkMaker) -> None:
 
 
 def head(m: NetworkMaker) -> None:
-    name, (n, c, h, w) = m.pick(4)
+    name, (n, c, *_) = m.pick(4)
     pooled, _ = m.add("GlobalAveragePool", [name], (n, c, 1, 1))
     flat, _ = m.add("Flatten", [pooled], (n, c), axis=1)
     m.add("Gemm", [flat, m.weight(5, c), m.weight(5)], (n, 5), transB=1)
@@ -243,13 +243,14 @@ def reshaped_arithmetic(m: NetworkMaker) -> None:
 
 def integers(m: NetworkMaker) -> None:
     name, shape = m.integer_value()
+    batch = shape[0]
     name, _ = m.add("Add", [name, m.int32(3)], shape, kind="int")
     other, _ = m.add("Mul", [name, m.int32(2)], shape, kind="int")
     if m.random.random() < 0.5 and len(shape) > 2:
         order = [0, *m.random.sample(range(1, len(shape)), len(shape) - 1)]
         other, shape = m.add("Transpose", [other], tuple(shape[a] for a in order), kind="int", perm=order)
     if m.random.random() < 0.5:
-        flat = (shape[0], math.prod(shape[1:]))
+        flat = (batch, math.prod(shape[1:]))
         other, shape = m.reshape(other, flat, kind="int")
         m.add("Sub", [other, m.int32(5)], shape, kind="int")
     real, _ = m.add("Cast", [other], shape, to=1)

@@ -15,6 +15,7 @@ from fidelite.lower.driver import lower_model
 from fidelite.lower.edge import apply_edge
 from fidelite.optimize.layout.problem import transpose_cost
 from fidelite.optimize.passes import Log, Pass, run_passes
+from fidelite.options import LayoutName
 from fidelite.pipeline import Conversion, options_of
 from fidelite.prepare.fold import fold
 from fidelite.prepare.graph import prepare
@@ -44,14 +45,14 @@ def transposes_of(model: Model) -> list[float]:
     return [transpose_cost(o.outputs[0]) for g in model.graphs for o in g.operators if o.op == "TRANSPOSE"]
 
 
-def layout_of(model: onnx.ModelProto, which: str) -> dict[str, str]:
+def layout_of(model: onnx.ModelProto, which: str) -> dict[str, LayoutName]:
     """`--layout` options that put the picture-like inputs, outputs or both channels last."""
     ports = [*(model.graph.input if which in ("in", "both") else ()),
              *(model.graph.output if which in ("out", "both") else ())]
     return {p.name: "nhwc" for p in ports if 3 <= len(p.type.tensor_type.shape.dim) <= 5}
 
 
-def unoptimised(model: onnx.ModelProto, layout: Mapping[str, str]) -> Model:
+def unoptimised(model: onnx.ModelProto, layout: Mapping[str, LayoutName]) -> Model:
     """The model as lowering and its edge give it, before any pass."""
     lowered = lower_model(prepare(onnx_ir.from_proto(model)), fold=fold).model
     edge = plan_edge(options_of({"layout": layout}), {t.name: t.shape for t in lowered.main.inputs},

@@ -31,7 +31,7 @@ def weights(*shape: int, seed: int = 0) -> Array:
 
 
 def conv(b: Builder, x: Tensor, out: int = 3, kernel: int = 3) -> Tensor:
-    filters = b.constant(weights(out, kernel, kernel, int(x.shape[-1])))
+    filters = b.constant(weights(out, kernel, kernel, x.static_shape[-1]))
     return b.conv_2d(x, filters, b.constant(weights(out, seed=1)), padding=0)
 
 
@@ -59,7 +59,7 @@ MAKERS = {"CONV_2D": conv, "DEPTHWISE_CONV_2D": depthwise, "FULLY_CONNECTED": de
 def test_scale_and_shift_fold_into_weights(op: str, per_channel: bool) -> None:
     def build(b: Builder, x: Tensor) -> Outputs:
         y = MAKERS[op](b, x)
-        channels = int(y.shape[-1]) if per_channel else 1
+        channels = y.static_shape[-1] if per_channel else 1
         y = b.mul(y, b.constant(weights(channels, seed=3)))
         y = b.sub(b.add(b.constant(weights(1, 1, 1, channels, seed=4)), y), b.constant(weights(channels, seed=5)))
         return (b.div(y, b.constant(weights(channels, seed=6))),)
@@ -140,8 +140,8 @@ def test_what_does_not_fold(build: Build) -> None:
 def test_activations_fuse(activation: str) -> None:
     check_pass(ACTIVATE, lambda b, x: (b.unary(activation, conv(b, x)),), "CONV_2D")
     check_pass(ACTIVATE, lambda b, x: (b.unary(activation, b.add(x, b.scalar(0.5, x))),), "ADD")
-    check_pass(ACTIVATE, lambda b, x: (b.unary(activation, b.pool_2d("MAX_POOL_2D", x, kernel=(2, 2), strides=(2, 2))),),
-               "MAX_POOL_2D")
+    check_pass(ACTIVATE, lambda b, x: (b.unary(activation, b.pool_2d(
+        "MAX_POOL_2D", x, kernel=(2, 2), strides=(2, 2))),), "MAX_POOL_2D")
 
 
 def test_a_fused_activation_stops_the_next() -> None:

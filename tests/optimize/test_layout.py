@@ -127,7 +127,8 @@ def test_several_symbols() -> None:
     rng = np.random.default_rng(0)
     nodes = [helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4), helper.make_node("Relu", ["a"], ["b"]),
              helper.make_node("Mul", ["b", "x"], ["c"]),
-             helper.make_node("ReduceMean", ["c", "axis"], ["m"], keepdims=0), helper.make_node("Add", ["c", "m"], ["y"])]
+             helper.make_node("ReduceMean", ["c", "axis"], ["m"], keepdims=0),
+             helper.make_node("Add", ["c", "m"], ["y"])]
     model = _small(nodes, ["N", 1, "H", "W"], {"y": ["N", 1, "H", "W"], "b": ["N", 1, "H", "W"]},
                    w=rng.standard_normal((1, 1, 3, 3)).astype(np.float32), axis=np.asarray([0]))
     assert not check_network(model, {"x": rng.standard_normal((2, 1, 5, 6)).astype(np.float32)})

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import onnx
 import pytest
-from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert import schema_py_generated
 from onnx import TensorProto, helper
 
 import fidelite
@@ -28,6 +29,7 @@ from tests.optimize.idioms import IDIOMS
 from tests.optimize.networks import STEPS, NetworkMaker
 from tests.optimize.support import graph_of
 
+schema: Any = schema_py_generated
 ENOUGH = 4096
 """Elements of a constant that is told by its place, not by its content."""
 
@@ -131,7 +133,7 @@ def test_names_are_unique_and_ports_keep_theirs(tmp_path: Path) -> None:
 def two_ports(names: tuple[str, str], results: tuple[str, str]) -> onnx.ModelProto:
     nodes = [helper.make_node("Sub", list(names), [results[0]]), helper.make_node("Neg", [names[1]], [results[1]])]
     ports = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, [2, 3]) for n in part] for part in (names, results)]
-    graph = helper.make_graph(nodes, "g", *ports)
+    graph = helper.make_graph(nodes, "g", ports[0], ports[1])
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 

@@ -33,7 +33,7 @@ def sparse_model(folder: Path) -> Path:
         weights.append(tensor)
     nodes = [helper.make_node("MatMul", [f"x{i}", f"w{i}"], [f"x{i + 1}"], name=f"n{i}") for i in range(LAYERS)]
     ports = [[helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, WIDTH])] for n in ("x0", f"x{LAYERS}")]
-    graph = helper.make_graph(nodes, "large", *ports, weights)
+    graph = helper.make_graph(nodes, "large", ports[0], ports[1], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     path = folder / "net.onnx"
     path.write_bytes(model.SerializeToString())

@@ -101,7 +101,8 @@ class Proof:
 
 
 def _port(tensor: Tensor) -> Port:
-    return Port(tensor.name, tensor.element.dtype.name, tuple(d if isinstance(d, int) else str(d) for d in tensor.shape))
+    shape = tuple(d if isinstance(d, int) else str(d) for d in tensor.shape)
+    return Port(tensor.name, tensor.element.dtype.name, shape)
 
 
 def _sizes(ports: Sequence[Port], row: tuple[int, int, int]) -> dict[str, int]:

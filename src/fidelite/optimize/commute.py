@@ -18,8 +18,9 @@ from fidelite.optimize.views import Shape, Step, innermost_is_last, plan_of, ste
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 
-_UNARY = frozenset("RELU RELU6 RELU_N1_TO_1 LOGISTIC TANH GELU HARD_SWISH ABS NEG EXP LOG SQRT RSQRT SIN COS "
-                   "SQUARE ELU LEAKY_RELU FLOOR CEIL ROUND CAST".split())
+_UNARY_NAMES = ("RELU RELU6 RELU_N1_TO_1 LOGISTIC TANH GELU HARD_SWISH ABS NEG EXP LOG SQRT RSQRT SIN COS SQUARE ELU "
+                "LEAKY_RELU FLOOR CEIL ROUND CAST")
+_UNARY = frozenset(_UNARY_NAMES.split())
 _SCALED = frozenset({"MUL", "ADD", "SUB", "DIV"})
 
 

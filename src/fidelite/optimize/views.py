@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import ClassVar
 
@@ -265,7 +266,7 @@ class _Factors:
 
     def _on_target_axes(self, source: Shape, target: Shape) -> Plan | None:
         """A TRANSPOSE to the target's own axes (units included), where each is a run of factors."""
-        if any(later != factor + 1 for axis in self.axes for factor, later in zip(axis, axis[1:], strict=False)):
+        if any(later != factor + 1 for axis in self.axes for factor, later in pairwise(axis)):
             return None
         solid = iter(sorted((i for i, axis in enumerate(self.axes) if axis), key=lambda i: self.axes[i][0]))
         order = [next(solid) if axis else i for i, axis in enumerate(self.axes)]  # units stay where they are

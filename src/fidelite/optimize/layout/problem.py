@@ -154,7 +154,8 @@ def build(graph: Graph) -> Problem:
     for operator in graph.operators:
         if operator.op == "TRANSPOSE" and _permutation(operator) is not None:
             source, permutation = operator.inputs[0], _permutation(operator)
-            assert source is not None and permutation is not None
+            assert source is not None
+            assert permutation is not None
             root, before = problem.view(source)
             problem.views[operator.outputs[0]] = (root, compose(before, permutation))
             continue

@@ -124,7 +124,8 @@ def _axis_operand(position: int, *, main: int) -> Rule:
 
 def _values(operator: Operator, position: int) -> np.ndarray:
     tensor = operator.inputs[position]
-    assert tensor is not None and tensor.constant is not None
+    assert tensor is not None
+    assert tensor.constant is not None
     return tensor.constant.numpy()
 
 
@@ -255,9 +256,10 @@ _ELEMENTWISE_OPS = (
     "LOGICAL_NOT LOG SQRT RSQRT LOGISTIC TANH GELU LEAKY_RELU ADD SUB MUL DIV MAXIMUM MINIMUM POW FLOOR_DIV FLOOR_MOD "
     "SQUARED_DIFFERENCE EQUAL NOT_EQUAL GREATER GREATER_EQUAL LESS LESS_EQUAL LOGICAL_AND LOGICAL_OR BITWISE_XOR "
     "RIGHT_SHIFT PRELU SELECT_V2 CAST")
+_REDUCTIONS = "SUM MEAN REDUCE_MAX REDUCE_MIN REDUCE_PROD REDUCE_ANY REDUCE_ALL ARG_MAX ARG_MIN"
 RULES: dict[str, Rule] = {
     **dict.fromkeys(_ELEMENTWISE_OPS.split(), ELEMENTWISE),
-    **dict.fromkeys("SUM MEAN REDUCE_MAX REDUCE_MIN REDUCE_PROD REDUCE_ANY REDUCE_ALL ARG_MAX ARG_MIN".split(),
+    **dict.fromkeys(_REDUCTIONS.split(),
                     Rule(_main_rank(0), _bind_reduce, _remap_reduce)),
     "CONCATENATION": Rule(_result_rank, _bind_concatenation, _remap_concatenation),
     "SPLIT": _axis_operand(0, main=1),
