@@ -30,8 +30,13 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--runs", type=int, help="rounds of the conversion benchmark (5; 1 with --quick)")
     parser.add_argument("--no-peers", action="store_true", help="measure fidelite and the floor only")
     parser.add_argument("--work", type=Path, default=DEFAULT_WORK, help="folder for environments, models and results")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for latest.json, latest.md and latest.png")
-    return parser.parse_args(arguments)
+    parser.add_argument("--out", type=Path, help="folder for latest.json, .md and .png: benchmarks/results, or "
+                        "partial/ in the work folder where only a part is measured")
+    options = parser.parse_args(arguments)
+    if options.out is None:
+        whole = not (options.quick or options.only or options.no_peers)
+        options.out = RESULTS if whole else options.work / "partial"
+    return options
 
 
 def _tell(what: str) -> None:

@@ -13,9 +13,10 @@ from benchmarks.peers import Converter
 _TOOLS = re.compile(r"^(pip|setuptools|wheel|pkg_resources|_distutils_hack|distutils-precedence\.pth)([-.].*)?$")
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, _, names in os.walk(folder):
-        yield from (Path(parent) / name for name in names)
+def _entries(folder: Path) -> Iterator[Path]:
+    """Files and folders below, which take room too."""
+    for parent, folders, names in os.walk(folder):
+        yield from (Path(parent) / name for name in (*folders, *names))
 
 
 def _on_disk(file: Path) -> int:
@@ -24,16 +25,21 @@ def _on_disk(file: Path) -> int:
     return getattr(status, "st_blocks", 0) * 512 or status.st_size
 
 
-def _is_tool(file: Path, folder: Path) -> bool:
+def _package(file: Path, folder: Path) -> str | None:
+    """The name right below site-packages."""
     parts = file.relative_to(folder).parts
-    if "site-packages" not in parts:
-        return False
-    return bool(_TOOLS.match(parts[parts.index("site-packages") + 1]))
+    below = parts[parts.index("site-packages") + 1:] if "site-packages" in parts else ()
+    return below[0] if below else None
+
+
+def _is_tool(file: Path, folder: Path) -> bool:
+    name = _package(file, folder)
+    return name is not None and bool(_TOOLS.match(name))
 
 
 def megabytes(folder: Path) -> dict[str, float]:
     """An environment's size in MiB: all of it (as `du` counts), without pip and setuptools, and without .pyc too."""
-    sizes = [(file, _on_disk(file)) for file in _files(folder)]
+    sizes = [(file, _on_disk(file)) for file in _entries(folder)]
     ours = [(file, size) for file, size in sizes if not _is_tool(file, folder)]
     source = [(file, size) for file, size in ours if file.suffix != ".pyc"]
     totals = {"whole": sizes, "without_pip": ours, "without_pip_and_pyc": source}
@@ -43,10 +49,9 @@ def megabytes(folder: Path) -> dict[str, float]:
 def largest(folder: Path, count: int = 8) -> dict[str, float]:
     """The packages that take most, in MiB."""
     totals: dict[str, float] = {}
-    for file in _files(folder):
-        parts = file.relative_to(folder).parts
-        if "site-packages" in parts and not _is_tool(file, folder):
-            name = parts[parts.index("site-packages") + 1]
+    for file in _entries(folder):
+        name = _package(file, folder)
+        if name is not None and not _is_tool(file, folder):
             totals[name] = totals.get(name, 0.0) + _on_disk(file) / 2**20
     return dict(sorted(totals.items(), key=lambda item: -item[1])[:count])
 

@@ -11,6 +11,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -18,9 +19,19 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.models import SPECS, Models
-from fidelite.examples.face_parsing.bisenet import BiSeNet, bisenet
+from fidelite.examples.face_parsing import bisenet as face_parsing
 
 Tensor = Any
+
+
+def _mean_over_picture(x: Tensor, size: int) -> Tensor:
+    assert size == 1
+    return functional.avg_pool2d(x, x.shape[2:])
+
+
+# The code that the common checkpoint comes with takes means by pools of the picture's size, which exporters write as
+# AveragePool. The adaptive pool becomes ReduceMean, around which onnx2tf leaves six TRANSPOSEs.
+face_parsing.__dict__["functional"] = SimpleNamespace(**vars(functional) | {"adaptive_avg_pool2d": _mean_over_picture})
 
 
 def _normalised(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:
@@ -241,7 +252,8 @@ class Detector(nn.Module):
 # -------------------------------------------------------------------------------------- weights and exports
 
 _CLASSES: dict[str, type[nn.Module]] = {
-    "bisenet": BiSeNet, "mobilenet": MobileNet, "vit": VisionTransformer, "yolo": Detector, "lstm": LstmClassifier,
+    "bisenet": face_parsing.BiSeNet, "mobilenet": MobileNet, "vit": VisionTransformer, "yolo": Detector,
+    "lstm": LstmClassifier,
 }
 
 
@@ -259,7 +271,7 @@ def smooth(shape: tuple[int, ...], generator: Any) -> Tensor:
 def seeded(name: str) -> nn.Module:
     """The network in evaluation mode. Normalisations have the statistics that smooth pictures give them."""
     if name == "bisenet":
-        return bisenet(seed=0)
+        return face_parsing.bisenet(seed=0)
     torch.manual_seed(0)
     network = _CLASSES[name]()
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -64,7 +64,7 @@ def main(source: str, target: str) -> None:
     figure, axes = pyplot.subplots(2, 3, figsize=(15, 8))
     _cost(axes[0][0], results, "cpu", 1.0, "convert BiSeNet, CPU seconds", "{:.1f}")
     _cost(axes[0][1], results, "peak", 1e6, "convert BiSeNet, peak memory in MB", "{:.0f}")
-    sizes = {n: row["whole"] for n, row in results.get("install", {}).items() if "whole" in row}
+    sizes = {n: row["without_pip"] for n, row in results.get("install", {}).items() if "without_pip" in row}
     if sizes:
         _bars(axes[0][2], sizes, "installation, MB", "{:.0f}")
     _latency(axes[1][0], results)

@@ -35,9 +35,9 @@ def _machine(results: Json) -> str:
     words = "" if load is None else f", load average {load[0]:.1f} at the start and {load[1]:.1f} at the end"
     noisy = load is not None and max(load) > 0.5 * facts["cores"]
     text = (f"{facts['system']}, {facts['cores']} cores, Python {facts['python']}{words}; "
-            f"conversions run {results['runs']} times, medians.")
+            f"each conversion measured {results['runs']} times.")
     if noisy:
-        text += " The machine was busy with other work: read times as ratios, not as seconds."
+        text += " The machine was busy (the benchmark itself is part of that): read times as ratios."
     return text
 
 

@@ -63,7 +63,7 @@ def _rows(results: dict[str, Any]) -> dict[str, Any]:
         ("BiSeNet, NHWC I/O: operators, TRANSPOSE", "not measured"),
         ("ViT-tiny, NCHW in: TRANSPOSE, RESHAPE", "reached"),
         ("latency, ViT-tiny, as the source has it: fidelite / peer", "reached"),
-        ("base install in a fresh environment", "reached"),
+        ("base install in a fresh environment, without pip and setuptools", "reached"),
         ("chain of elementwise, CPU by number of nodes", "reached"),
     ],
 )

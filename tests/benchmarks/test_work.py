@@ -92,7 +92,7 @@ def test_sizes_leave_out_pip_and_pyc(tmp_path: Path) -> None:
         (packages / name).write_bytes(b"x" * 65536)
     found = megabytes(tmp_path)
     assert found["whole"] > found["without_pip"] > found["without_pip_and_pyc"] > 0.0
-    assert found["without_pip"] == pytest.approx(found["whole"] / 2)
+    assert found["whole"] - found["without_pip"] == pytest.approx(3 / 16, rel=0.5)
 
 
 def test_pairs_have_the_same_model_export_and_layout() -> None:
