@@ -5,9 +5,10 @@ from __future__ import annotations
 from importlib import import_module
 
 FAMILIES = (
-    "activation", "arithmetic", "bitwise", "cast", "control", "convolution", "depth_space", "einsum", "filling",
-    "fused", "gathering", "joining", "logic", "matmul", "normalization", "ordering", "padding", "pooling", "ranking",
-    "recurrent", "reduction", "resize", "sampling", "scattering", "softmax", "transposed", "trigonometry", "views",
+    "activation", "arithmetic", "bitwise", "cast", "control", "convolution", "depth_space", "detection", "einsum",
+    "filling", "fused", "gathering", "joining", "logic", "matmul", "normalization", "ordering", "padding", "pooling",
+    "ranking", "recurrent", "reduction", "resize", "sampling", "scattering", "sequence_ops", "softmax", "transposed",
+    "trigonometry", "views",
 )
 
 
