@@ -194,7 +194,7 @@ class _Loop:
         return [*after[:len(carried)], *buffers.collected(b, after[len(carried):], results[0] if asks else None)]
 
 
-class _Asks(Exception):  # noqa: N818 - no error
+class _Asks(Exception):
     """The body computes whether the loop goes on."""
 
 
@@ -242,9 +242,9 @@ def scan(node: Node, b: Builder) -> Sequence[Held]:
 
 
 class _Scan:
-    """Since opset 9: no batch axis."""
+    """Without a batch axis. `before`: as before opset 9, where axes and the outputs' order could not be chosen."""
 
-    def __init__(self, node: Node, b: Builder, operands: Sequence[Tensor]) -> None:
+    def __init__(self, node: Node, b: Builder, operands: Sequence[Tensor], *, before: bool = False) -> None:
         self.node, self.b, self.scope = node, b, node.scope
         self.body = body_of(node, "body")
         inputs = node.int_("num_scan_inputs")
@@ -254,14 +254,15 @@ class _Scan:
         zeros = (0,) * max(inputs, outputs)
         axes = node.ints("scan_input_axes", zeros[:inputs])
         self.axes = [node.normalized(a, t.rank) for a, t in zip(axes, self.inputs, strict=True)]
-        self.backwards = [bool(d) for d in node.ints("scan_input_directions", zeros[:inputs])]
+        backwards = node.ints("directions" if before else "scan_input_directions", zeros[:inputs])
+        self.backwards = [bool(d) for d in backwards]
         self.output_axes = node.ints("scan_output_axes", zeros[:outputs])
         self.prepends = [bool(d) for d in node.ints("scan_output_directions", zeros[:outputs])]
         lengths = [t.shape[a] for t, a in zip(self.inputs, self.axes, strict=True)]
         self.length: Dim = next((d for d in lengths if isinstance(d, int)), lengths[0])
 
     def results(self) -> list[Held]:
-        if isinstance(self.length, int) and 0 < self.length and self.length * size_of(self.body) <= MAX_UNROLLED_NODES:
+        if isinstance(self.length, int) and self.length > 0 and self.length * size_of(self.body) <= MAX_UNROLLED_NODES:
             return self.unrolled(self.length)
         return [*self.repeated()]
 
@@ -340,3 +341,19 @@ class _ScanStep:
 
     def condition(self, b: Builder, variables: list[Tensor]) -> Tensor:
         return b.compare("LESS", variables[0], self._length(b, variables))
+
+
+@lowers("Scan", until=8, partial="a batch or sequence lengths that only the run time knows")
+def scan_in_batches(node: Node, b: Builder) -> Sequence[Held]:
+    """Each entry of the batch (the first axis of all operands) is scanned along the second axis, for its own length."""
+    operands = [t for t in node.operands[1:] if t is not None]
+    batch = b.static_dim(operands[0].shape[0], "the batch of a Scan")
+    lengths = [] if node.optional(0) is None else node.ints_at(0, "the sequence lengths")
+    parts: list[list[Tensor]] = []
+    for entry in range(batch):
+        one = _Scan(node, b, [_entry(b, t, 0, entry) for t in operands], before=True)
+        if lengths and lengths[entry] != one.length:
+            raise UnsupportedAttribute("a Scan whose sequences end early has no lowering", where=node.where(),
+                                       remedy="export the model with opset 9 or later")
+        parts.append(tensors(one.results(), "a Scan"))
+    return [stack_of(b, found, 0) for found in zip(*parts, strict=True)]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fidelite.errors import ConversionError, FideliteError, Notice, raise_all
+from fidelite.errors import ConversionError, FideliteError, Notice, UnsupportedType, raise_all
 from fidelite.lower.scope import Fold, Run, Scope
 from fidelite.lower.values import element_type
 from fidelite.lower.values import onnx_element_type as onnx_element_type
@@ -64,6 +64,11 @@ def lower_model(source: onnx_ir.Model, *, fold: Fold,
 
 
 def _input(scope: Scope, value: onnx_ir.Value) -> None:
+    import onnx_ir
+
+    if isinstance(value.type, onnx_ir.SequenceType | onnx_ir.OptionalType):
+        raise UnsupportedType(f"input '{value.name}' is a sequence or an optional, which LiteRT does not have",
+                              remedy="give its elements to the model as inputs of their own")
     if value.shape is None:
         raise ConversionError(f"input '{value.name}' has no shape at all, not even its number of dimensions",
                               code="F451", remedy=f"give it one: --shape {value.name}=1,3,512,512")

@@ -144,7 +144,8 @@ def _weights(node: Node, b: Builder, index: int, gates: int, hidden: int) -> Wei
         return b.reshape(one, one.shape[1:])
 
     w, r, bias = part(1), part(2), part(3)
-    assert w is not None and r is not None
+    assert w is not None
+    assert r is not None
     size = gates * hidden
     halves = (None, None) if bias is None else (cut(b, bias, 0, 0, size), cut(b, bias, 0, size, size))
     return Weights(w, r, *halves, part(7) if gates == 4 else None)
@@ -249,7 +250,7 @@ class _Masks:
         """0 where a sequence has ended."""
         if self.lengths is None:
             return outputs
-        numbers = np.arange(steps, dtype=np.int32).reshape([int(d) for d in self.layer.at_time(steps, 1)])
+        numbers = np.arange(steps, dtype=np.int32).reshape((-1, 1, 1) if self.layer.time == 0 else (1, -1, 1))
         return self.b.select(self._longer_than(numbers), outputs, self.b.scalar(0.0, outputs))
 
     def _longer_than(self, numbers: np.ndarray) -> Tensor:

@@ -251,7 +251,8 @@ class GruCell:
         bias = _biases(b, self.weights)
         if bias is not None and self.settings.linear_before_reset and self.weights.wb is not None:
             two, third = self._parts(b, bias, 0, 2), self._parts(b, self.weights.wb, 2, 1)
-            assert two is not None and third is not None
+            assert two is not None
+            assert third is not None
             bias = joined(b, [two, third])
         return linear(b, x, self.weights.w, bias)
 
@@ -268,7 +269,8 @@ class GruCell:
             z, n = self._linear_before_reset(b, (gz, gr, gn), state, hidden_bias)
         else:
             two, third = self._parts(b, self.weights.r, 0, 2), self._parts(b, self.weights.r, 2, 1)
-            assert two is not None and third is not None
+            assert two is not None
+            assert third is not None
             hz, hr = b.split(linear(b, state, two, None), [size] * 2, -1)
             z, r = apply(0, b, b.add(gz, hz)), apply(0, b, b.add(gr, hr))
             n = apply(1, b, b.add(gn, linear(b, b.mul(r, state), third, None)))

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from fidelite.lower.node import Node
+    from fidelite.lower.sequences import TensorSequence
     from fidelite.tflite.builder import Builder
     from fidelite.tflite.graph import Tensor
 
-    Results = Tensor | None | Sequence[Tensor | None]
+    Results = Tensor | TensorSequence | None | Sequence[Tensor | TensorSequence | None]
     Function = Callable[[Node, Builder], Results]
 
 F = TypeVar("F", bound="Function")

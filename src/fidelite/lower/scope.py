@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from fidelite.lower.sequences import TensorSequence
 from fidelite.lower.values import constant_of, element_type, shape_text
 from fidelite.source.node import NodeView, plain_domain
 from fidelite.tflite.builder import Builder
-from fidelite.tflite.graph import Graph, Operator, Origin, Tensor
+from fidelite.tflite.graph import Graph, Origin, Tensor
 from fidelite.tflite.types import ElementType
 
 if TYPE_CHECKING:
@@ -33,11 +33,11 @@ Held = Tensor | TensorSequence
 T = TypeVar("T")
 
 
-class BodyFailed(Exception):  # noqa: N818 - no error of its own: those of the body's nodes are collected already
+class BodyFailed(Exception):
     """A node in the body of another one could not be lowered."""
 
 
-class Unresolved(Exception):  # noqa: N818 - as above
+class Unresolved(Exception):
     """What was tried out cannot be decided when converting."""
 
 
@@ -177,7 +177,7 @@ class Scope:
         b = self.b
         values, contents, failed, captures = (dict(self.values), dict(self.contents), set(self.failed),
                                               dict(self.captures))
-        memo, symbols, inputs = dict(b._memo), dict(b.symbol_sources), list(self.graph.inputs)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        memo, symbols, inputs = dict(b._memo), dict(b.symbol_sources), list(self.graph.inputs)  # pyright: ignore[reportPrivateUsage]
         operators, errors, state = set(self.graph.operators), len(self.run.errors), (b.nodes, b.made_by, self._suffix)
         try:
             return attempt()
@@ -186,7 +186,7 @@ class Scope:
                 if operator not in operators:
                     self.graph.remove(operator)
             self.values, self.contents, self.failed, self.captures = values, contents, failed, captures
-            b._memo, b.symbol_sources = memo, symbols  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+            b._memo, b.symbol_sources = memo, symbols  # pyright: ignore[reportPrivateUsage]
             self.graph.inputs[:] = inputs
             del self.run.errors[errors:]
             b.nodes, b.made_by, self._suffix = state

@@ -10,6 +10,7 @@ from fidelite.errors import ContradictoryModel, NeedsConstant, NeedsStaticShape,
 from fidelite.lower.filling import filled, known_length
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
+from fidelite.lower.scope import Held
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.dims import Dim, is_static, product
 from fidelite.tflite.graph import Tensor
@@ -19,8 +20,9 @@ _EXPORT_AGAIN = "export the model again; if an input's shape was changed, export
 
 
 @lowers("Identity")
-def identity(node: Node, b: Builder) -> Tensor:
-    return node.input(0)
+def identity(node: Node, b: Builder) -> Held:
+    held = node.held[0]
+    return node.input(0) if held is None else held
 
 
 @lowers("Transpose")

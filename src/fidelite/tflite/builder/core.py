@@ -44,7 +44,7 @@ class BuilderCore:
         """Let `inner`, the Builder of a graph that an operator of this one calls, know this one's symbols, which it
         reads from tensors that it captures; names that are made up differ in both."""
         inner.outer, inner.capture = self, capture
-        inner.narrowed, inner._numbers = self.narrowed, self._numbers  # noqa: SLF001 - of the same class
+        inner.narrowed, inner._numbers = self.narrowed, self._numbers
         inner.nodes, inner.made_by = self.nodes, self.made_by
 
     def source_of(self, symbol: str) -> tuple[Tensor, int] | None:
