@@ -7,8 +7,8 @@ from importlib import import_module
 FAMILIES = (
     "activation", "arithmetic", "bitwise", "cast", "control", "convolution", "depth_space", "detection", "einsum",
     "filling", "fused", "gathering", "joining", "logic", "matmul", "normalization", "ordering", "padding", "pooling",
-    "ranking", "recurrent", "reduction", "resize", "sampling", "scattering", "sequence_ops", "softmax", "transposed",
-    "trigonometry", "views",
+    "ranking", "recurrent", "reduction", "resize", "sampling", "scattering", "sequence_ops", "softmax", "spectral",
+    "transposed", "trigonometry", "views",
 )
 
 
