@@ -1,18 +1,73 @@
-"""Imports every family of lowerings, once, so that the registry is full."""
+"""Which family (a module beside this one) lowers which operators, so that only those that a model needs are imported.
+
+Operators of other domains are written as domain::Operator. A test compares this table with what the modules register.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from importlib import import_module
 
-FAMILIES = (
-    "activation", "arithmetic", "bitwise", "cast", "control", "convolution", "depth_space", "detection", "einsum",
-    "filling", "fused", "gathering", "joining", "logic", "matmul", "normalization", "ordering", "padding", "pooling",
-    "ranking", "recurrent", "reduction", "resize", "sampling", "scattering", "sequence_ops", "softmax", "spectral",
-    "transposed", "trigonometry", "views",
-)
+FAMILIES: Mapping[str, str] = {
+    "activation": (
+        "Celu Elu Erf Gelu HardSigmoid HardSwish LeakyRelu Mish PRelu Relu Selu Shrink Sigmoid Softplus "
+        "Softsign Swish Tanh ThresholdedRelu"),
+    "arithmetic": (
+        "Abs Add Ceil Clip Div Exp Floor Log Max Mean Min Mod Mul Neg Pow Reciprocal Round Sign Sqrt Sub "
+        "Sum"),
+    "bitwise": "BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor",
+    "cast": "Cast CastLike",
+    "control": "If Loop Scan",
+    "convolution": "Conv",
+    "depth_space": "DepthToSpace SpaceToDepth",
+    "detection": "NonMaxSuppression",
+    "einsum": "Einsum",
+    "filling": "Constant ConstantOfShape EyeLike Range",
+    "fused": "fidelite::Gelu",
+    "gathering": "Compress Gather GatherElements GatherND NonZero OneHot",
+    "joining": "Concat Slice Split",
+    "logic": "And Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Not Or Where Xor",
+    "matmul": "Gemm MatMul",
+    "normalization": (
+        "BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization "
+        "LpNormalization MeanVarianceNormalization RMSNormalization"),
+    "ordering": "ReverseSequence Trilu",
+    "padding": "Pad",
+    "pooling": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool MaxUnpool",
+    "ranking": "ArgMax ArgMin CumProd CumSum TopK",
+    "recurrent": "GRU LSTM RNN",
+    "reduction": (
+        "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
+        "ReduceSum ReduceSumSquare"),
+    "regions": "RoiAlign",
+    "resize": "Resize Upsample",
+    "sampling": "AffineGrid GridSample",
+    "scattering": "Scatter ScatterElements ScatterND",
+    "sequence_ops": (
+        "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt SequenceConstruct "
+        "SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap SplitToSequence"),
+    "softmax": "Hardmax LogSoftmax Softmax",
+    "spectral": "DFT STFT",
+    "transposed": "ConvTranspose",
+    "trigonometry": "Acos Acosh Asin Asinh Atan Atanh Cos Cosh Sin Sinh Tan",
+    "views": "Dropout Expand Flatten Identity Reshape Shape Size Squeeze Tile Transpose Unsqueeze",
+}
+
+
+@cache
+def _homes() -> dict[str, str]:
+    return {op: family for family, ops in FAMILIES.items() for op in ops.split()}
+
+
+def load_for(domain: str, op: str) -> None:
+    """Register the lowerings of the family that `op` belongs to, if there is one. Cheap after the first call."""
+    family = _homes().get(f"{domain}::{op}" if domain else op)
+    if family is not None:
+        import_module(f"fidelite.lower.{family}")
 
 
 def load() -> None:
-    """Register all lowerings. Cheap after the first call."""
-    for name in FAMILIES:
-        import_module(f"fidelite.lower.{name}")
+    """Register all lowerings."""
+    for family in FAMILIES:
+        import_module(f"fidelite.lower.{family}")
