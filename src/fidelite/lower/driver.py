@@ -36,9 +36,6 @@ class Lowered:
 def lower_model(source: onnx_ir.Model, *, fold: Fold,
                 on_node: Callable[[int, int], None] | None = None) -> Lowered:
     """The model in TFLite's operators, in ONNX's axis order. Raises ConversionErrors, all that were found."""
-    from fidelite.lower import families
-
-    families.load()
     run = Run(fold, {plain_domain(d): v for d, v in source.opset_imports.items()})
     scope = Scope(run, Graph("main"))
     for value in source.graph.inputs:

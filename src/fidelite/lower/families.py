@@ -18,10 +18,12 @@ FAMILIES: Mapping[str, str] = {
         "Sum"),
     "bitwise": "BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor",
     "cast": "Cast CastLike",
+    "columns": "Col2Im",
     "control": "If Loop Scan",
     "convolution": "Conv",
     "depth_space": "DepthToSpace SpaceToDepth",
     "detection": "NonMaxSuppression",
+    "determinant": "Det",
     "einsum": "Einsum",
     "filling": "Constant ConstantOfShape EyeLike Range",
     "fused": "fidelite::Gelu",
@@ -51,6 +53,7 @@ FAMILIES: Mapping[str, str] = {
     "spectral": "DFT STFT",
     "transposed": "ConvTranspose",
     "trigonometry": "Acos Acosh Asin Asinh Atan Atanh Cos Cosh Sin Sinh Tan",
+    "unique": "Unique",
     "views": "Dropout Expand Flatten Identity Reshape Shape Size Squeeze Tile Transpose Unsqueeze",
 }
 

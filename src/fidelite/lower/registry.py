@@ -58,12 +58,15 @@ class Registry:
         self._rows[row.domain, row.op] = [row]
 
     def find(self, domain: str, op: str, version: int) -> Lowering | None:
+        """The lowering that serves a schema version; its family is imported when it is first asked for."""
+        _import_family(domain, op)
         for row in self._rows.get((domain, op), ()):
             if row.since <= version <= row.until:
                 return row
         return None
 
     def knows(self, domain: str, op: str) -> bool:
+        _import_family(domain, op)
         return (domain, op) in self._rows
 
     def __iter__(self) -> Iterator[Lowering]:
@@ -74,11 +77,14 @@ class Registry:
 REGISTRY = Registry()
 
 
-def converts(domain: str, op: str, version: int) -> bool:
-    """Whether an operator has a lowering in this schema version."""
+def _import_family(domain: str, op: str) -> None:
     from fidelite.lower import families
 
-    families.load()
+    families.load_for(domain, op)
+
+
+def converts(domain: str, op: str, version: int) -> bool:
+    """Whether an operator has a lowering in this schema version."""
     return REGISTRY.find(domain, op, version) is not None
 
 
@@ -97,10 +103,8 @@ def lowers(*ops: str, since: int = 1, until: int | None = None, domain: str = ""
 
 def lowers_own(name: str, *, since: int = 1) -> Callable[[F], F]:
     """`@fidelite.lowers("my.domain::MyOp")`: a user's own operator, or one that takes the place of the house's."""
-    from fidelite.lower import families
-
-    families.load()  # first, so that the house's own cannot come later and clash
     domain, _, op = name.rpartition("::")
+    _import_family(domain, op)  # first, so that the house's own cannot come later and clash
 
     def register(function: F) -> F:
         REGISTRY.replace(Lowering(op, domain, since, 1 << 30, function, ""))

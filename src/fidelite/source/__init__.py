@@ -10,5 +10,12 @@
     node        the typed view of a node that lowerings read
     profile     what `fidelite inspect` tells
 
-Nothing is imported here: the modules above bring onnx and onnx-ir with them.
+Nothing heavy is imported here: the modules above bring onnx and onnx-ir with them, and `deferred` sees to it that
+onnx-ir comes without sympy.
 """
+
+from __future__ import annotations
+
+from fidelite.source.deferred import defer_sympy
+
+defer_sympy()
