@@ -211,6 +211,14 @@ def test_sequences_resolve_to_their_elements() -> None:
       z = ConcatFromSequence<axis = 0>(v) t = ConcatFromSequence<axis = 1, new_axis = 1>(v) }""", {"x": X})
 
 
+@given(erased=st.integers(-3, 2), inserted=st.integers(-2, 2), taken=st.integers(-3, 2))
+def test_positions_in_sequences_count_from_either_end(erased: int, inserted: int, taken: int) -> None:
+    agrees(f"""g (float[2,3] x) => (float[2,3] y) {{ a = Neg(x) b = Abs(x) c = Exp(x)
+      p = Constant<value = int64 {{{erased}}}>() q = Constant<value = int64 {{{inserted}}}>()
+      r = Constant<value = int64 {{{taken}}}>() s = SequenceConstruct(x, a, b) t = SequenceErase(s, p)
+      u = SequenceInsert(t, c, q) y = SequenceAt(u, r) }}""", {"x": X})
+
+
 @pytest.mark.parametrize("keep", [0, 1])
 def test_split_to_sequence(keep: int) -> None:
     agrees(f"""g (float[2,3] x) => (float{"[2,1]" if keep else "[2]"} y, float[2,1] z) {{

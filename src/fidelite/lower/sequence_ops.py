@@ -24,11 +24,14 @@ def sequence_at(node: Node, index: int) -> TensorSequence:
     return held
 
 
-def _position(node: Node, index: int, size: int) -> int:
-    """A position operand counted from the front; `size` where it is left out."""
+def _position(node: Node, index: int, size: int, default: int) -> int:
+    """A position operand in a sequence of `size`, counted from the front. Raises InvalidModel where it lies outside."""
     if node.optional(index) is None:
-        return size
+        return default
     position = node.ints_at(index, "the position")[0]
+    if not -size <= position <= size:
+        raise InvalidModel(f"position {position} lies outside a sequence of {size}", where=node.where(),
+                           remedy="export the model again")
     return position + size if position < 0 else position
 
 
@@ -45,21 +48,25 @@ def empty(node: Node, b: Builder) -> TensorSequence:
 @lowers("SequenceInsert", partial="the position must be a constant")
 def insert(node: Node, b: Builder) -> TensorSequence:
     items = list(sequence_at(node, 0).items)
-    items.insert(_position(node, 2, len(items)), node.input(1))
+    items.insert(_position(node, 2, len(items), len(items)), node.input(1))
     return TensorSequence(tuple(items))
 
 
 @lowers("SequenceErase", partial="the position must be a constant")
 def erase(node: Node, b: Builder) -> TensorSequence:
     items = list(sequence_at(node, 0).items)
-    del items[_position(node, 1, len(items) - 1)]
+    position = _position(node, 1, len(items), len(items) - 1)
+    if not 0 <= position < len(items):
+        raise InvalidModel(f"it takes element {position} out of a sequence of {len(items)}", where=node.where(),
+                           remedy="export the model again")
+    del items[position]
     return TensorSequence(tuple(items))
 
 
 @lowers("SequenceAt", partial="the position must be a constant")
 def at(node: Node, b: Builder) -> Tensor:
     items = sequence_at(node, 0).items
-    position = _position(node, 1, len(items))
+    position = _position(node, 1, len(items), len(items))
     if not 0 <= position < len(items):
         raise InvalidModel(f"it asks for element {position} of a sequence of {len(items)}", where=node.where(),
                            remedy="export the model again")
