@@ -21,6 +21,7 @@ FAMILIES: Mapping[str, str] = {
     "columns": "Col2Im",
     "control": "If Loop Scan",
     "convolution": "Conv",
+    "deformable": "DeformConv",
     "depth_space": "DepthToSpace SpaceToDepth",
     "detection": "NonMaxSuppression",
     "determinant": "Det",
