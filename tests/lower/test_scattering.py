@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fidelite.errors import ContradictoryModel, UnsupportedAttribute
+from fidelite.errors import ContradictoryModel, InvalidModel, UnsupportedAttribute
 from tests.lower.drawing import Array, dtypes, dynamic, ints, refuses, shape, values, ways
 from tests.lower.support import check, one_node
 
@@ -103,3 +103,28 @@ def test_what_is_unknown_is_refused(op: str) -> None:
     params = {"i": places, "u": values([2])}
     refuses(UnsupportedAttribute, "reduction", op, {"x": values([3])}, params, reduction="mean")
     refuses(ContradictoryModel, "out of range", op, {"x": values([1])}, params)
+
+
+@given(st.data(), st.integers(2, 4), st.integers(1, 3), ways, st.booleans(),
+       st.sampled_from([np.float32, np.int8, np.uint16, np.int64, np.float16]))
+def test_tensor_scatter(data: Any, rank: int, batch: int, way: str, circular: bool, dtype: Any) -> None:
+    given = [batch, *data.draw(st.lists(st.integers(1, 5), min_size=rank - 1, max_size=rank - 1))]
+    axis = data.draw(st.integers(1, rank - 1))
+    count = data.draw(st.integers(1, given[axis]))
+    cache, update = values(given, dtype), values([count if a == axis else d for a, d in enumerate(given)], dtype) + 1
+    first = data.draw(st.one_of(st.none(), st.lists(st.integers(
+        0, given[axis] + 3 if circular else given[axis] - count), min_size=batch, max_size=batch)))
+    want = cache.copy()
+    for i in range(batch):
+        places = (np.arange(count) + (first[i] if first else 0)) % given[axis]
+        np.moveaxis(want[i], axis - 1, 0)[places] = np.moveaxis(update[i], axis - 1, 0)
+    params = {} if first is None else {"i": ints(*first)}
+    feeds = {"x": cache, "u": update} | ({} if way == "constant" else params)
+    model = one_node("TensorScatter", feeds, constants=params if way == "constant" else {}, opset=24,
+                     operands=["x", "u", *params], axis=axis - rank, mode="circular" if circular else "linear")
+    check(model, feeds, expected={"y0": want})
+
+
+def test_the_batch_is_no_sequence() -> None:
+    refuses(InvalidModel, "that of the batch", "TensorScatter", {"x": values((2, 2)), "u": values((2, 2))}, opset=24,
+            axis=0)

@@ -46,7 +46,7 @@ FAMILIES: Mapping[str, str] = {
     "regions": "RoiAlign",
     "resize": "Resize Upsample",
     "sampling": "AffineGrid GridSample",
-    "scattering": "Scatter ScatterElements ScatterND",
+    "scattering": "Scatter ScatterElements ScatterND TensorScatter",
     "sequence_ops": (
         "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt SequenceConstruct "
         "SequenceEmpty SequenceErase SequenceInsert SequenceLength SequenceMap SplitToSequence"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
-from fidelite.errors import UnsupportedAttribute
+from fidelite.errors import InvalidModel, UnsupportedAttribute
 from fidelite.lower.indices import flat_places, from_front
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
+from fidelite.lower.staged import Staged
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.builder.indexing import SCATTER_REGIONS
 from fidelite.tflite.dims import Dim, product
@@ -69,6 +72,31 @@ def _scatter_nd(node: Node, b: Builder, reduction: str) -> Tensor:
         if all(isinstance(have, int) or want in (have, 1) for have, want in zip(x.shape, shape, strict=True)):
             return b.update_slice(x, b.reshape(updates, shape), [*begin, *[0] * (x.rank - depth)])
     return b.scatter(x, places, updates, reduction)
+
+
+@lowers("TensorScatter", partial="dynamic shapes")
+def tensor_scatter(node: Node, b: Builder) -> Tensor:
+    """cache[batch, ..., index of the batch + i, ...] = update[batch, ..., i, ...], in circles where that is asked for:
+    on both seen as [batch, axes before, sequence, axes behind]."""
+    cache, update, first = node.input(0), node.input(1), node.optional(2)
+    axis, circular = node.axis(cache.rank, default=-2), node.str_("mode", "linear") == "circular"
+    shape, count = b.static(cache, "TensorScatter"), b.static(update, "TensorScatter")[axis]
+    if axis == 0:
+        raise InvalidModel("its axis is that of the batch", remedy="export the model again")
+    if first is None:
+        return b.update_slice(cache, update, [0] * cache.rank)
+    batch, before, behind = shape[0], prod(shape[1:axis]), prod(shape[axis + 1:])
+    s = Staged(b)
+    at = s.binary("ADD", s.reshape(s.int32(s.known(first)), (batch, 1, 1, 1)),
+                  np.arange(count, dtype=np.int32).reshape(1, 1, count, 1))
+    if circular:
+        at = s.binary("FLOOR_MOD", at, np.asarray(shape[axis], np.int32))
+    grid = np.stack(list(np.indices((batch, before, count), np.int32)[:2]), -1)
+    spread = s.binary("ADD", at, np.zeros((batch, before, count, 1), np.int32))
+    places = b.concat([b.constant(grid), s.tensor(spread)], 3)
+    result = b.scatter(b.reshape(cache, (batch, before, shape[axis], behind)), places,
+                       b.reshape(update, (batch, before, count, behind)))
+    return b.reshape(result, cache.shape)
 
 
 def _box(places: Tensor) -> tuple[list[int], list[int]] | None:
