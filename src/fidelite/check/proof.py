@@ -54,7 +54,7 @@ class Proof:
                     transform_source=self.edge.to_source, transform_out=self.edge.from_source,
                     tolerance=self.tolerance or Tolerance.for_precision(self.precision),
                     constant_outputs=_constant_outputs(self.graph), scores=self._scores,
-                    class_axes=self._class_axes(), on_progress=on_progress)
+                    class_axes=self._class_axes(), steady_source=_is_steady(self.model), on_progress=on_progress)
             except RuntimeCrash as crash:
                 if all(isinstance(d, int) for p in ports for d in p.shape) or self.samples is not None:
                     raise
@@ -98,6 +98,16 @@ class Proof:
                 if isinstance(size, int) and 2 <= size <= _MOST_CLASSES:
                     axes[tensor.name] = axis
         return axes
+
+
+_UNSTEADY = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli",
+                       "Multinomial", "Dropout"})
+
+
+def _is_steady(model: onnx_ir.Model) -> bool:
+    """Whether the source's operators are all of the standard and none draws random numbers."""
+    return all(node.op_type not in _UNSTEADY and node.domain in ("", "ai.onnx", "fidelite")
+               for node in model.graph.all_nodes())
 
 
 def _port(tensor: Tensor) -> Port:

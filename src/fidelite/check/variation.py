@@ -34,19 +34,21 @@ def measure_variation(samples: Sequence[Array]) -> Variation:
     if len({s.shape for s in samples}) > 1:
         return _of_values(samples)
     variance, peak, varying, count = 0.0, 0.0, 0, 0
+    fine = all(not is_float(s.dtype) or bool(np.isfinite(s).all()) for s in samples)
     for pieces in blocks(*samples):
-        stack = np.stack(pieces)
-        finite = np.isfinite(stack)
-        if not finite.all():
-            stack = stack[:, finite.all(axis=0)]
-        if not stack.size:
+        if not fine:
+            finite = np.logical_and.reduce([np.isfinite(p) for p in pieces])
+            pieces = tuple(p[finite] for p in pieces)
+        if not pieces[0].size:
             continue
-        ranges = stack.max(axis=0) - stack.min(axis=0)
-        deviations = stack - stack.mean(axis=0)
-        variance += float(np.einsum("ij,ij->", deviations, deviations)) / len(stack)
+        ranges = np.maximum.reduce(pieces) - np.minimum.reduce(pieces)
+        mean = sum(pieces[1:], pieces[0]) / len(pieces)
+        for piece in pieces:
+            deviation = piece - mean
+            variance += float(np.einsum("i,i->", deviation, deviation)) / len(pieces)
         peak = max(peak, float(ranges.max()))
         varying += int(np.count_nonzero(ranges))
-        count += stack.shape[1]
+        count += pieces[0].size
     if not count:
         return Variation(0.0, 0.0, 0.0)
     if not varying and not is_float(samples[0].dtype):  # int64 beyond 2^53

@@ -41,6 +41,7 @@ def verify_sessions(
     constant_outputs: Collection[str] = (),
     scores: ScoresOf | None = None,
     class_axes: Mapping[str, int] | None = None,
+    steady_source: bool = False,
     on_progress: Progress | None = None,
 ) -> Verification:
     """Run `source`, close it, run `result`, and compare.
@@ -53,14 +54,16 @@ def verify_sessions(
     `tolerance` holds for all outputs, or maps a name ('' for the rest) to its own. `constant_outputs`
     depend on no input: they need not vary. `scores(name, source's outputs)` gives the values behind an
     output of indices or booleans, with which ties are told from errors. `class_axes` says where an output
-    has class scores. `on_progress(what, done, total)` is called before each run.
+    has class scores. `steady_source` says that the source gives the same answer each time (it has no random operators):
+    then it is not asked twice. `on_progress(what, done, total)` is called before each run.
 
     Raises `BadSample` where there are no samples or they do not fit, `RuntimeCrash` where a runtime fails.
     """
     if not samples:
         raise BadSample("there are no samples to compare on")
     with source() as session:
-        asked = _ask_source(session, samples, transform_source, transform_out, scores, on_progress)
+        again = [] if steady_source else [samples[0]]
+        asked = _ask_source(session, samples, again, transform_source, transform_out, scores, on_progress)
     names = list(asked.expected[0])
     seen = {n: _Seen(_tolerance(tolerance, n), (class_axes or {}).get(n)) for n in names}
     with result() as session:
@@ -122,15 +125,16 @@ class _Seen:
 def _ask_source(
     session: Session,
     samples: Sequence[Arrays],
+    again: Sequence[Arrays],
     transform_source: Transform | None,
     transform_out: Transform | None,
     scores: ScoresOf | None,
     on_progress: Progress | None,
 ) -> _Asked:
     asked = _Asked(session.runtime, tuple(p.name for p in session.inputs), [], [], {})
-    for number, sample in enumerate([*samples, samples[0]]):
+    for number, sample in enumerate([*samples, *again]):
         if on_progress:
-            on_progress(session.runtime, number, len(samples) + 1)
+            on_progress(session.runtime, number, len(samples) + len(again))
         found = session.run(transform_source(sample) if transform_source else sample)
         expected = dict(transform_out(found) if transform_out else found)
         if number == len(samples):
