@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,3 +174,11 @@ def test_run_time_axes_need_a_declared_result() -> None:
 
     model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y0", TensorProto.FLOAT, [3]))
     check(model, feeds)
+
+
+def test_axes_of_rank_0_fold_too() -> None:
+    """As the bodies of ONNX's own functions have them."""
+    model = onnx.parser.parse_model("""<ir_version: 10, opset_import: ["" : 20]>
+        g (float[2, 3, 1] x) => (float[2, 3, 1] y0)
+        <float[3] w = {1.0, 2.0, 3.0}, int64 last = {-1}> { wide = Unsqueeze (w, last) y0 = Add (x, wide) }""")
+    check(model, {"x": values([2, 3, 1])})

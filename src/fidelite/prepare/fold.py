@@ -67,16 +67,21 @@ def _concat(node: onnx_ir.Node, inputs: Arrays) -> np.ndarray | None:
     return np.concatenate(parts, axis=_attribute(node, "axis", 0))
 
 
+def _ints(axes: Any) -> tuple[int, ...]:
+    """ONNX's own definitions give axes of rank 0 too."""
+    return tuple(int(a) for a in np.atleast_1d(axes))
+
+
 def _unsqueeze(node: onnx_ir.Node, inputs: Arrays) -> np.ndarray | None:
     axes = inputs[1] if len(inputs) > 1 else _attribute(node, "axes")
-    return None if axes is None or inputs[0] is None else np.expand_dims(inputs[0], tuple(int(a) for a in axes))
+    return None if axes is None or inputs[0] is None else np.expand_dims(inputs[0], _ints(axes))
 
 
 def _squeeze(node: onnx_ir.Node, inputs: Arrays) -> np.ndarray | None:
     axes = inputs[1] if len(inputs) > 1 else _attribute(node, "axes")
     if inputs[0] is None:
         return None
-    return np.squeeze(inputs[0]) if axes is None else np.squeeze(inputs[0], tuple(int(a) for a in axes))
+    return np.squeeze(inputs[0]) if axes is None else np.squeeze(inputs[0], _ints(axes))
 
 
 def _identity(node: onnx_ir.Node, inputs: Arrays) -> np.ndarray | None:
