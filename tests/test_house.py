@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "targets": set(),
     "runtime": set(),
     "check": {"runtime", "tflite", "source", "write"},  # bisect writes the graphs that it takes apart
-    "manifest": {"", "tflite", "pipeline"},
+    "manifest": {"", "tflite", "pipeline", "write"},
     "verification": {"check", "files", "manifest", "source", "tflite", "write"},
     "report": set(),
     "inspection": {"source", "lower", "pipeline", "quantize", "tflite_facts"},

@@ -53,12 +53,18 @@ def write_metadata(model: Model, manifest: dict[str, Any]) -> None:
 
 
 def value_map(model: Model) -> list[list[Any]]:
-    """[tensor index in the main graph, source value, permutation, source nodes] for every tensor with an origin."""
+    """[tensor's name in the file, source value (None: of that name), permutation, source nodes] for every tensor of
+    the main graph with an origin."""
+    from fidelite.write.flatbuffer import unique_names
+
+    tensors = list(model.main.tensors())
+    names = unique_names(model.main, tensors)
     rows: list[list[Any]] = []
-    for index, tensor in enumerate(model.main.tensors()):
+    for tensor in tensors:
         if tensor.origin is not None and not tensor.is_constant:
             nodes = list(tensor.producer.nodes) if tensor.producer is not None else []
-            rows.append([index, tensor.origin.value, list(tensor.origin.permutation), nodes])
+            value = None if tensor.origin.value == names[tensor] else tensor.origin.value
+            rows.append([names[tensor], value, list(tensor.origin.permutation), nodes])
     return rows
 
 
@@ -69,14 +75,25 @@ def read_manifest(model: Model) -> dict[str, Any] | None:
 
 
 def restore_values(model: Model) -> bool:
-    """Give the tensors of a model that was read their origins back. False where the file has no map."""
+    """Give the tensors of a model that was read their origins back.
+
+    False where the file has no map, or one that does not fit (another tool has changed the file since).
+    """
     data = model.metadata.get(VALUES)
     if data is None:
         return False
-    tensors = list(model.main.tensors())
-    for index, value, permutation, nodes in json.loads(zlib.decompress(data).decode("utf-8")):
-        tensor = tensors[index]
-        tensor.origin = Origin(value, tuple(permutation))
+    tensors = {t.name: t for t in model.main.tensors() if not t.is_constant}
+    try:
+        rows = [(str(i), str(i if v is None else v), tuple(int(a) for a in p), tuple(str(n) for n in nodes))
+                for i, v, p, nodes in json.loads(zlib.decompress(data).decode("utf-8"))]
+    except (zlib.error, ValueError, TypeError):
+        return False
+    if any(name in tensors and len(p) not in (0, tensors[name].rank) for name, _, p, _ in rows):
+        return False
+    for name, value, permutation, nodes in rows:
+        if (tensor := tensors.get(name)) is None:
+            continue  # another tool took it out
+        tensor.origin = Origin(value, permutation)
         if tensor.producer is not None:
-            tensor.producer.nodes = tuple(nodes)
+            tensor.producer.nodes = nodes
     return True

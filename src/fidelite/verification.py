@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fidelite.edge import Edge, InputEdge, OutputEdge
-from fidelite.errors import Notice
+from fidelite.errors import Notice, RuntimeCrash
 from fidelite.files import publish
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def verify(model: Path | str, tflite: Path | str, *, samples: Path | str | None 
     while its inputs agree is named, and the models cut down to it are written to `cut_folder` (default: beside
     `tflite`).
 
-    Raises LoadError, BadSample, RuntimeCrash; a mismatch is no error here, but a verdict.
+    Raises LoadError, BadSample, and RuntimeCrash where LiteRT dies or refuses (with `bisect`, that is found out like
+    any other difference); a mismatch is no error here, but a verdict.
     """
     from fidelite.check.oracle import source_content
     from fidelite.check.proof import Proof
@@ -75,7 +76,13 @@ def verify(model: Path | str, tflite: Path | str, *, samples: Path | str | None 
     proof = Proof(source_content(source, moved_weights=moved is not None), source.model, result.main, edge, precision,
                   Path(samples) if samples is not None else None)
     tell = on_progress or (lambda what, done: None)
-    found = Verified(proof.run(path, lambda what, done, total: tell("verify", done / total)), edge, precision)
+    try:
+        verification = proof.run(path, lambda what, done, total: tell("verify", done / total))
+    except RuntimeCrash as crash:
+        if not bisect:
+            raise
+        verification = _crashed(crash)
+    found = Verified(verification, edge, precision)
     if bisect:
         tell("bisect", 0.0)
         if not has_values:
@@ -83,6 +90,13 @@ def verify(model: Path | str, tflite: Path | str, *, samples: Path | str | None 
             found.notices.append(Notice("N510", "the file has no map of the source's values: they are told by name"))
         _bisect(found, proof, result, source.model, Path(cut_folder) if cut_folder else path.parent, path.stem)
     return found
+
+
+def _crashed(crash: RuntimeCrash) -> Verification:
+    """The verdict on a file that its runtime does not run to the end: bisect then says where."""
+    from fidelite.check import Verification
+
+    return Verification((), "ONNX Runtime", "LiteRT", 0, (crash.reason,))
 
 
 def _bisect(found: Verified, proof: Any, result: Model, source: onnx_ir.Model, folder: Path, stem: str) -> None:

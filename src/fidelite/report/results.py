@@ -97,8 +97,7 @@ def _answers(data: Mapping[str, Any], written: Sequence[tuple[Path, str]]) -> It
         more = len(found["classes"]) - len(shown)
         parts: list[Part] = [bars]
         if more > 0:
-            parts.append(Lines([Cell(f"and {figures.count(more, 'class')[:-5] + ('class' if more == 1 else 'classes')} "
-                                     "with less", "dim")]))
+            parts.append(Lines([Cell(f"and {more} {'class' if more == 1 else 'classes'} with less", "dim")]))
         yield Section(f"Classes in '{found['output']}'", parts, found["how"])
     for name, rows in data["top"].items():
         table = Table([Column("class", right=True), Column("label"), Column("score", right=True)],

@@ -108,7 +108,7 @@ class _Packer:
     def _graph(self, graph: Graph, at: dict[Tensor, int], graph_index: dict[int, int]) -> Any:
         table = self.schema.SubGraphT()
         table.name = graph.name
-        names = _unique_names(graph, at)
+        names = unique_names(graph, at)
         table.tensors = [self._tensor(t, names[t]) for t in at]
         table.inputs = np.asarray([at[t] for t in graph.inputs], np.int32)
         table.outputs = np.asarray([at[t] for t in graph.outputs], np.int32)
@@ -206,16 +206,19 @@ class _Packer:
         return table
 
 
-def _unique_names(graph: Graph, tensors: Iterable[Tensor]) -> dict[Tensor, str]:
+def unique_names(graph: Graph, tensors: Iterable[Tensor]) -> dict[Tensor, str]:
     """A name for each tensor: inputs and outputs keep theirs, others that are taken get a number."""
     names = {tensor: tensor.name for tensor in (*graph.inputs, *graph.outputs)}
     taken = set(names.values())
+    counts: dict[str, int] = {}
     for tensor in tensors:
         if tensor in names:
             continue
-        name, count = tensor.name, 1
+        name, count = tensor.name, counts.get(tensor.name, 0)
         while name in taken:
-            name, count = f"{tensor.name}:{count}", count + 1
+            count += 1
+            name = f"{tensor.name}:{count}"
+        counts[tensor.name] = count
         taken.add(name)
         names[tensor] = name
     return names
