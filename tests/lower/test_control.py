@@ -247,3 +247,10 @@ def test_an_operator_without_lowering_in_a_body_is_named() -> None:
         lowered(parsed("""g (int64 m, float[2,3] x) => (float[2,3] y) {
           y = Loop(m, "", x)<body = b (int64 i, bool going, float[2,3] v) => (bool after, float[2,3] w) {
             after = Identity(going) w = Nonsense(v) }> }"""))
+
+
+def test_graphs_that_nobody_calls_go_with_their_operator() -> None:
+    model = lowered(parsed(IF.replace("y = If", "w = If").replace("}> }", "}> y = Neg(z) }")))
+    assert len(model.graphs) in (1, 3)
+    optimize(model)
+    assert len(model.graphs) == 1

@@ -1,4 +1,4 @@
-"""Drop operators whose results nobody reads."""
+"""Drop operators whose results nobody reads, and graphs that nobody calls."""
 
 from __future__ import annotations
 
@@ -25,4 +25,14 @@ class DropDeadOperators:
                     continue
                 graph.remove(operator)
                 count += 1
+        if count:
+            _drop_uncalled(model)
         return count
+
+
+def _drop_uncalled(model: Model) -> None:
+    """Forget graphs that no operator calls any more."""
+    called = [model.main, *(s.graph for s in model.signatures)]
+    for graph in called:  # grows while it is walked
+        called += [g for operator in graph.operators for g in operator.graphs if g not in called]
+    model.graphs[:] = [graph for graph in model.graphs if graph in called]

@@ -118,6 +118,7 @@ class _Reader:
         for key, value in operator.options.items():
             if key.lower().endswith("subgraphindex"):
                 operator.options[key] = graphs[value]
+                operator.graphs = (*operator.graphs, graphs[value])
         return operator
 
     def _options(self, table: Any) -> dict[str, Any]:
