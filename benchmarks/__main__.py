@@ -120,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def save() -> None:
         end = _load()
         results["machine"]["load_average"] = None if start is None or end is None else [start, end]
-        target.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n", "utf-8")
+        target.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
         target.with_suffix(".md").write_text(markdown(results), "utf-8")
 
     try:

@@ -59,7 +59,7 @@ def compare(python: Path, ours: Result, theirs: Result, *, processes: int, pairs
 
 
 def measure(python: Path, results: Sequence[Result], tell: Tell, *, quick: bool) -> list[dict[str, Any]]:
-    processes, pairs, seconds = (1, 30, 5.0) if quick else (3, 200, 15.0)
+    processes, pairs, seconds = (1, 30, 5.0) if quick else (5, 200, 30.0)
     rows: list[dict[str, Any]] = []
     for ours, theirs in pairs_of(results):
         tell(f"latency: {ours.model}, layout {ours.layout}, beside {theirs.converter}")

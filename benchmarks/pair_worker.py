@@ -58,7 +58,8 @@ def main(ours: str, theirs: str, pairs: int, seconds: float, seed: int) -> None:
     pair = [_load(path, feeds) for path in (ours, theirs)]
     edges = [[_edge(i.get_input_details()), _edge(i.get_output_details())] for i in pair]
     if edges[0] != edges[1]:
-        print(json.dumps({"reason": f"another layout: {edges[1]} instead of {edges[0]}"}))
+        words = [" to ".join(", ".join("x".join(map(str, s)) for s in side) for side in edge) for edge in edges]
+        print(json.dumps({"reason": f"it has another edge: {words[1]} instead of {words[0]}"}))
         return
     for _ in range(WARM_UP):
         for interpreter in pair:

@@ -50,8 +50,8 @@ def _latency(axes: Any, results: dict[str, Any]) -> None:
 
 def _scaling(axes: Any, results: dict[str, Any]) -> None:
     for kind, found in results.get("scaling", {}).items():
-        sizes = [int(size) for size in found["cpu"]]
-        axes.plot(sizes, list(found["cpu"].values()), "o-", label=kind)
+        points = sorted((int(size), seconds) for size, seconds in found["cpu"].items())
+        axes.plot(*zip(*points, strict=True), "o-", label=kind)
     axes.set_xlabel("nodes", fontsize=8)
     axes.set_title("conversion of a chain, CPU seconds", fontsize=10, loc="left")
     axes.set_ylim(bottom=0)
