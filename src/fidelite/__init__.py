@@ -57,11 +57,11 @@ def inspect(model: Path | str, *, shapes: Mapping[str, Sequence[int]] | None = N
     return inspection.inspect(model, shapes=shapes, weights=weights)
 
 
-def describe(result: Conversion, file: Path | str | None = None, *, delegation: bool = True) -> dict[str, Any]:
+def describe(result: Conversion, file: Path | str | None = None) -> dict[str, Any]:
     """Figures of a conversion as plain data, for reports. See `fidelite.summary.describe`."""
     from fidelite import summary
 
-    return summary.describe(result, file, delegation=delegation)
+    return summary.describe(result, file)
 
 
 def benchmark(models: Sequence[Path | str], *, threads: int = 1, runs: int = 20, rounds: int = 3,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fidelite.check import Verification
     from fidelite.optimize import Log
     from fidelite.quantize import Recipe
+    from fidelite.runtime import Delegation
     from fidelite.source.load import Source
     from fidelite.tflite.graph import Model
 
@@ -47,6 +48,8 @@ class Conversion:
     """The proof of the file; None where it was not asked for."""
     float_verification: Verification | None = None
     """Of a quantized file: the proof of the float graph that it was made from."""
+    delegation: Delegation | None = None
+    """Which operators XNNPACK took in the proof; None without one."""
     log: Log | None = None
     kept_float: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Of a quantized file: operators whose weights stay float32, each with the reason."""
@@ -160,7 +163,8 @@ def _verify(result: Conversion, precision: str, clock: _Clock) -> Verification:
         path = Path(folder) / "model.tflite"
         with path.open("wb") as stream:
             write_model(result.model, stream)
-        found = proof.run(path, lambda what, done, total: clock.tell("verify", done / total))
+        found = proof.run(path, lambda what, done, total: clock.tell("verify", done / total),
+                          lambda taken: setattr(result, "delegation", taken))
     try:
         found.raise_for_verdict()
     except VerificationError as error:

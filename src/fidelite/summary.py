@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fidelite.errors import FideliteError
 
 if TYPE_CHECKING:
     from fidelite.check import Verification
     from fidelite.pipeline import Conversion
 
 
-def describe(result: Conversion, file: Path | str | None = None, *, delegation: bool = True) -> dict[str, Any]:
+def describe(result: Conversion, file: Path | str | None = None) -> dict[str, Any]:
     """Figures of a conversion, in JSON's types.
 
     Args:
         result: What `fidelite.convert` returned.
         file: Where it was saved, if it was.
-        delegation: Whether LiteRT is asked which operators XNNPACK takes (needs `file`; half a second).
     """
     path = Path(file) if file is not None else None
     source, model = result.source, result.model
@@ -50,7 +48,7 @@ def describe(result: Conversion, file: Path | str | None = None, *, delegation: 
             "transposes": operators["TRANSPOSE"],
             "inputs": [_tensor(t) for t in main.inputs],
             "outputs": [_tensor(t) for t in main.outputs],
-            "xnnpack": _delegation(path) if delegation and path is not None else None,
+            "xnnpack": None if result.delegation is None else result.delegation.to_json(),
         },
         "verification": _proof(result.verification),
         "float_verification": _proof(result.float_verification),
@@ -77,14 +75,3 @@ def _value(value: Any) -> dict[str, Any]:
 def _tensor(tensor: Any) -> dict[str, Any]:
     dims = [d if isinstance(d, int) else str(d) for d in tensor.shape]
     return {"name": tensor.name, "type": tensor.element.name.lower(), "shape": dims}
-
-
-def _delegation(path: Path) -> dict[str, Any] | None:
-    """None where LiteRT cannot say: that is no fault of the file, which the proof has judged."""
-    from fidelite.runtime import LiteRtSession
-
-    try:
-        with LiteRtSession(path) as session:
-            return session.delegated().to_json()
-    except FideliteError:
-        return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fidelite.check.hints import hints_of
@@ -16,7 +18,7 @@ from fidelite.check.verdict import Verification
 from fidelite.check.verify import Scores, verify_sessions
 from fidelite.edge import Edge
 from fidelite.errors import RuntimeCrash
-from fidelite.runtime.litert import LiteRtSession
+from fidelite.runtime.litert import Delegation, LiteRtSession
 from fidelite.runtime.protocol import Arrays, Port
 from fidelite.tflite.graph import Graph, Tensor
 
@@ -42,15 +44,17 @@ class Proof:
     samples: Path | None = None
     tolerance: Tolerance | None = None
 
-    def run(self, tflite: Path, on_progress: Progress | None = None) -> Verification:
-        """Compare `tflite` with the source. Raises RuntimeCrash, BadSample."""
+    def run(self, tflite: Path, on_progress: Progress | None = None,
+            on_delegation: Callable[[Delegation], None] | None = None) -> Verification:
+        """Compare `tflite` with the source. `on_delegation` is told which operators XNNPACK takes, by the same process
+        that ran them. Raises RuntimeCrash, BadSample."""
         names = [t.name for t in self.graph.outputs]
         ports = [_port(t) for t in self.graph.inputs]
         last: RuntimeCrash | None = None
         for samples in self._samples(ports):
             try:
                 return verify_sessions(
-                    lambda: open_source(self.source, names), lambda: LiteRtSession(tflite), samples,
+                    lambda: open_source(self.source, names), lambda: _Told(tflite, on_delegation), samples,
                     transform_source=self.edge.to_source, transform_out=self.edge.from_source,
                     tolerance=self.tolerance or Tolerance.for_precision(self.precision),
                     constant_outputs=_constant_outputs(self.graph), scores=self._scores,
@@ -98,6 +102,23 @@ class Proof:
                 if isinstance(size, int) and 2 <= size <= _MOST_CLASSES:
                     axes[tensor.name] = axis
         return axes
+
+
+class _Told(LiteRtSession):
+    """A session that tells what was delegated before it is closed in good order."""
+
+    def __init__(self, tflite: Path, on_delegation: Callable[[Delegation], None] | None) -> None:
+        super().__init__(tflite)
+        self._on_delegation = on_delegation
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        try:
+            if kind is None and self._on_delegation is not None:
+                with suppress(RuntimeCrash):  # that it cannot say is no fault of the file, which has run
+                    self._on_delegation(self.delegated())
+        finally:
+            super().__exit__(kind, error, trace)
 
 
 _UNSTEADY = frozenset({"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli",

@@ -99,8 +99,7 @@ def convert(model: Path, output: Path | None, report: Path | None, as_json: bool
             raise _with_evidence(error, target) from error
         bar("writing", 0.0)
         result.save(target)
-        bar("asking LiteRT", 1.0)
-        data = fidelite.describe(result, target, delegation=result.verification is not None)
+        data = fidelite.describe(result, target)
     _tell(data, target, report, as_json=as_json)
 
 
@@ -167,7 +166,7 @@ def _with_evidence(error: VerificationError, target: Path) -> FideliteError:
     model, report = target.with_suffix(".failed.tflite"), target.with_suffix(".failed.json")
     try:
         evidence.save(model)
-        data = fidelite.describe(evidence, model, delegation=False) | {"error": error.to_json()}
+        data = fidelite.describe(evidence, model) | {"error": error.to_json()}
         base.write_text(report, json.dumps(data, indent=2, ensure_ascii=False))
     except FideliteError as second:
         return Several([error, second])

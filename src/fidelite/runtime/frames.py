@@ -62,10 +62,10 @@ def read_frame(stream: IO[bytes]) -> tuple[dict[str, Any], list[Array]] | None:
 def _read(stream: IO[bytes], size: int) -> Array:
     data = np.empty(size, np.uint8)
     view, done = data.data, 0
+    buffered: Any = stream  # a BufferedReader, which IO does not say
     while done < size:
-        got: bytes = stream.read(min(size - done, _CHUNK))
+        got: int = buffered.readinto(view[done : done + _CHUNK])
         if not got:
             raise BrokenFrame("the stream ended inside a frame")
-        view[done : done + len(got)] = got
-        done += len(got)
+        done += got
     return data

@@ -26,6 +26,8 @@ _WINDOWS_EXITS = {
     3: "an abort",
 }
 _STDERR_LINES = 40
+_PIPE_BYTES = 1 << 20
+"""Of the pipes, where the system lets one choose: the more, the fewer changes between the processes."""
 
 
 class Worker:
@@ -138,6 +140,7 @@ class Worker:
                 stderr=subprocess.PIPE,
                 env=environment,
                 creationflags=hidden,
+                pipesize=_PIPE_BYTES,
             )
         except OSError as error:
             raise self._crash("start", f"needs a process of its own, which cannot be started: {error}") from error
