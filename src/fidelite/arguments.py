@@ -15,7 +15,8 @@ def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
     """ConvertOptions from keyword arguments. Raises UsageError for unknown names and values."""
     known = {f.name for f in fields(ConvertOptions)}
     if unknown := sorted(set(arguments) - known):
-        raise UsageError(f"there is no option '{unknown[0]}'", code="F205", remedy=f"options: {', '.join(sorted(known))}")
+        raise UsageError(f"there is no option '{unknown[0]}'", code="F205",
+                         remedy=f"options: {', '.join(sorted(known))}")
     values = dict(arguments)
     for name, known_values in (("precision", PRECISIONS), ("target", TARGETS)):
         if values.get(name, known_values[0]) not in known_values:

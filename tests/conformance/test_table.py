@@ -78,7 +78,7 @@ def test_update_by_a_part_leaves_the_rest() -> None:
 
 
 def test_saved_table_reads_back(tmp_path: Path) -> None:
-    cases = {"b": dict.fromkeys(tables.MODES, "strict"), "a": {"as-is": "fault:wrong"}}
+    cases: dict[str, dict[str, str]] = {"b": dict.fromkeys(tables.MODES, "strict"), "a": {"as-is": "fault:wrong"}}
     table = tables.Table("1.2", "3.4", cases, {"a": "why"})
     path = tmp_path / "table.json"
     tables.save(table, path)

@@ -17,7 +17,8 @@ def test_table_is_what_is_registered() -> None:
     for row in REGISTRY:
         module = row.function.__module__
         if module.startswith(_PREFIX):
-            found.setdefault(module.removeprefix(_PREFIX), set()).add(f"{row.domain}::{row.op}" if row.domain else row.op)
+            name = f"{row.domain}::{row.op}" if row.domain else row.op
+            found.setdefault(module.removeprefix(_PREFIX), set()).add(name)
     assert {name: set(ops.split()) for name, ops in families.FAMILIES.items()} == found
 
 

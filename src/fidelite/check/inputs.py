@@ -226,7 +226,7 @@ def _picture(rng: np.random.Generator, shape: tuple[int, ...], channel_axis: int
 
 def _octaves(rng: np.random.Generator, planes: tuple[int, int], spatial: tuple[int, ...]) -> Floats:
     """Coarse noise on grids of 2, 4, 8, ... points per axis, smoothly interpolated, the finer the fainter."""
-    total = np.zeros((*planes, *spatial), np.float32)
+    total: Any = np.zeros((*planes, *spatial), np.float32)
     finest = min(_FINEST, max(spatial, default=1))
     for octave in range(1, max(finest.bit_length(), 2)):
         points = [min(2**octave, size) for size in spatial]
@@ -244,6 +244,7 @@ def _stretch(coarse: Floats, axis: int, size: int, grid: int) -> Floats:
     place = np.linspace(0, grid - 1, size)
     left = np.minimum(place.astype(np.int64), max(grid - 2, 0))
     share = place - left
-    share = (share * share * (3 - 2 * share)).astype(coarse.dtype).reshape(-1, *(1 for _ in range(coarse.ndim - axis - 1)))
+    eased = (share * share * (3 - 2 * share)).astype(coarse.dtype)
+    share = eased.reshape(-1, *(1 for _ in range(coarse.ndim - axis - 1)))
     right = np.minimum(left + 1, grid - 1)
     return coarse.take(left, axis) * (1 - share) + coarse.take(right, axis) * share

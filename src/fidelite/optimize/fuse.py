@@ -29,7 +29,7 @@ class FuseActivations:
 def _fuse_activation(graph: Graph, operator: Operator, outputs: set[Tensor], log: Log) -> int:
     data = operator.inputs[0]
     maker = data.producer if data is not None else None
-    if data is None or maker is None or maker.op not in FUSING_OPS or maker.op == "CONCATENATION":
+    if data is None or maker is None or maker.op not in FUSING_OPS:
         return 0
     if data.element is not ElementType.FLOAT32 or maker.options.get("fusedActivationFunction"):
         return 0

@@ -37,7 +37,8 @@ def apply_plan(model: Model, plan: Plan) -> int:
         operator = storage.operator
         graph = graph_of[operator]
         weights = operator.inputs[storage.position]
-        assert weights is not None and weights.constant is not None
+        assert weights is not None
+        assert weights.constant is not None
         key = (graph.name, weights.constant.identity, storage.axis, storage.scale, plan.recipe.name)
         if key not in made:
             made[key] = _stored(graph, weights, storage, plan)

@@ -19,7 +19,8 @@ _DEFERRED = frozenset({"sympy", "onnx_ir._symbolic_shapes"})
 class _Deferring(MetaPathFinder):
     """While `onnx_ir` is being imported, gives the deferred modules a loader that waits for their first use."""
 
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(self, fullname: str, path: Sequence[str] | None,
+                  target: ModuleType | None = None) -> ModuleSpec | None:
         if fullname not in _DEFERRED or not _onnx_ir_is_loading():
             return None
         spec = PathFinder.find_spec(fullname, path, target)

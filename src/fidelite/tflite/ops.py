@@ -78,8 +78,8 @@ OPS: dict[str, OpSpec] = {
 
 # `fusedActivationFunction` of the schema, by the operator that it stands for.
 FUSED_ACTIVATIONS: dict[str, int] = {"RELU": 1, "RELU_N1_TO_1": 2, "RELU6": 3}
-FUSING_OPS = frozenset("ADD SUB MUL DIV CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV FULLY_CONNECTED AVERAGE_POOL_2D "
-                       "MAX_POOL_2D CONCATENATION".split())
+_FUSING = "ADD SUB MUL DIV CONV_2D DEPTHWISE_CONV_2D TRANSPOSE_CONV FULLY_CONNECTED AVERAGE_POOL_2D MAX_POOL_2D"
+FUSING_OPS = frozenset(_FUSING.split())
 SAME, VALID = 0, 1  # `Padding` of the schema
 
 
@@ -105,7 +105,8 @@ def _by_type(table: dict[ElementType, int], default: int = 1, operand: int = 0) 
 
 def _convolution(operator: Operator) -> int:
     data, weights = operator.inputs[0], operator.inputs[1]
-    assert data is not None and weights is not None
+    assert data is not None
+    assert weights is not None
     if data.element is ElementType.INT16:
         return 8 if operator.options.get("quantizedBiasType") else 4
     if data.element is ElementType.INT8:
