@@ -11,6 +11,7 @@ from onnx import helper
 from PIL import Image
 
 import fidelite
+from fidelite.lower import families
 from fidelite.lower.registry import REGISTRY
 from fidelite.options import ConvertOptions
 from tests.docs.blocks import blocks
@@ -47,6 +48,7 @@ def _own_operator(path: Path) -> None:
 
 def test_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
+    families.load()  # what is imported meanwhile would register in the copy only
     monkeypatch.setattr(REGISTRY, "_rows", dict(REGISTRY._rows))  # pyright: ignore[reportPrivateUsage]
     segmentation_network(Path("model.onnx"))
     picture(Path("face.jpg"))
