@@ -83,6 +83,6 @@ lock:
 	$(PYTHON) scripts/lock.py
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist demo-output benchmarks/output tests/conformance/output
+	rm -rf $(VENV) $(LOWEST) build dist demo-output benchmarks/.work tests/conformance/output
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

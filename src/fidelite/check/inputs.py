@@ -24,6 +24,7 @@ Kind = Literal["picture", "index", "mask", "values"]
 _CONTRAST = (1.0, 0.6, 1.4)
 _BRIGHTNESS = (0.0, 0.4, -0.4)
 _FINEST = 64
+_WHOLE = 1 << 53
 DEFAULT_HIGH = 7
 """The largest integer given where no range is known. Small, since most integers index something."""
 
@@ -125,6 +126,7 @@ def _integers(
     if kind == "mask":
         return _mask(rng, shape, index)
     if kind == "picture":
+        low, high = max(low, -_WHOLE), min(high, _WHOLE)  # beyond, float64 skips whole numbers
         smooth = _within(_picture(rng, shape, hint.channel_axis), low, high, index)
         return np.rint(smooth).astype(np.int64)
     values = rng.integers(low, high, shape, dtype=np.int64, endpoint=True)
