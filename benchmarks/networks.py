@@ -11,7 +11,6 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -22,16 +21,6 @@ from benchmarks.models import SPECS, Models
 from fidelite.examples.face_parsing import bisenet as face_parsing
 
 Tensor = Any
-
-
-def _mean_over_picture(x: Tensor, size: int) -> Tensor:
-    assert size == 1
-    return functional.avg_pool2d(x, x.shape[2:])
-
-
-# The code that the common checkpoint comes with takes means by pools of the picture's size, which exporters write as
-# AveragePool. The adaptive pool becomes ReduceMean, around which onnx2tf leaves six TRANSPOSEs.
-face_parsing.__dict__["functional"] = SimpleNamespace(**vars(functional) | {"adaptive_avg_pool2d": _mean_over_picture})
 
 
 def _normalised(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> list[nn.Module]:

@@ -22,6 +22,12 @@ from fidelite.examples.face_parsing.tensor import Tensor
 __all__ = ["BiSeNet", "CheckpointError", "bisenet", "state_dict_of"]
 
 
+
+def _picture_mean(x: Tensor) -> Tensor:
+    """The mean over the whole picture, as the common code takes it: exporters write AveragePool for it."""
+    return functional.avg_pool2d(x, x.shape[2:])
+
+
 class CheckpointError(ValueError):
     """A checkpoint that does not hold this network's parameters; the message lists what is amiss."""
 
@@ -90,7 +96,7 @@ class _AttentionRefinement(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         features = self.conv(x)
-        context = functional.adaptive_avg_pool2d(features, 1)
+        context = _picture_mean(features)
         return features * torch.sigmoid(self.bn_atten(self.conv_atten(context)))
 
 
@@ -108,7 +114,7 @@ class _ContextPath(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         at8, at16, at32 = self.resnet(x)
-        mean = self.conv_avg(functional.adaptive_avg_pool2d(at32, 1))
+        mean = self.conv_avg(_picture_mean(at32))
         coarse = self.arm32(at32) + functional.interpolate(mean, at32.shape[2:], mode="nearest")
         context16 = self.conv_head32(functional.interpolate(coarse, at16.shape[2:], mode="nearest"))
         finer = self.arm16(at16) + context16
@@ -127,7 +133,7 @@ class _FeatureFusion(nn.Module):
 
     def forward(self, detail: Tensor, context: Tensor) -> Tensor:
         features = self.convblk(torch.cat([detail, context], dim=1))
-        weights = self.conv2(functional.relu(self.conv1(functional.adaptive_avg_pool2d(features, 1))))
+        weights = self.conv2(functional.relu(self.conv1(_picture_mean(features))))
         return features * torch.sigmoid(weights) + features
 
 
