@@ -50,6 +50,7 @@ def test_a_file_that_is_not_there_names_the_nearest(tmp_path: Path) -> None:
 
 def test_an_empty_file(tmp_path: Path) -> None:
     assert refusal(write(tmp_path / "m.onnx", b"")).code == "F302"
+    assert refusal(write(tmp_path / "m.tflite", b"")).code == "F354"
 
 
 def test_a_folder_names_the_models_in_it(tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_state_dict_is_recognised_and_never_unpickled(tmp_path: Path) -> None:
     assert (type(error), error.code) == (NotAModel, "F351")
     assert "state dict" in error.reason
     assert "the code of its network" in error.reason
-    assert "fidelite export" in error.remedy
+    assert "torch.onnx.export" in error.remedy
     assert not mark.exists()
 
 

@@ -155,7 +155,13 @@ def refusal(path: Path, contents: Contents) -> NotAModel:
 
 
 def _lines(path: Path, face_parsing: bool) -> str:
-    generic = f"fidelite export PACKAGE.MODULE:FACTORY --checkpoint {quoted(path)} --shape 1,3,512,512"
+    generic = (
+        "in Python, with the network's own class:\n"
+        "    model = Network()\n"
+        f"    model.load_state_dict(torch.load({path.name!r}, weights_only=True))\n"
+        "    torch.onnx.export(model.eval(), (torch.zeros(1, 3, 512, 512),), 'model.onnx', dynamo=True, "
+        "external_data=False)"
+    )
     face = f"python -m fidelite.examples.face_parsing.export face_parsing.onnx --checkpoint {quoted(path)}"
     if face_parsing:
         return f"{face}\n    then: fidelite convert face_parsing.onnx"

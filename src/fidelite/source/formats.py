@@ -64,6 +64,8 @@ def _read_head(path: Path) -> bytes:
             remedy=f"check that the file is an ordinary one and that you may read it: {quoted(path)}",
             details={"path": str(path)},
         ) from error
+    if not head and path.suffix.lower() == ".tflite":
+        raise hollow_error(path, "it is empty (0 bytes)")
     if not head:
         raise LoadError(
             f"'{path}' is empty (0 bytes)",
@@ -92,8 +94,7 @@ def _folder(path: Path) -> FideliteError:
         return NotAModel(
             f"'{path}' is a TensorFlow SavedModel: fidelite reads ONNX models and PyTorch modules",
             code="F355",
-            remedy="export the network it came from: `fidelite export PACKAGE.MODULE:FACTORY`, or make an "
-            "ONNX "
+            remedy="export the network it came from with `torch.onnx.export`, or make an ONNX "
             f"file of it: `pip install tf2onnx` and `python -m tf2onnx.convert --saved-model {quoted(path)} "
             "--output model.onnx`",
             details={"path": str(path), "kind": "SavedModel"},
