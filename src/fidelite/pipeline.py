@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     AnyModel = Path | str | onnx_ir.Model | onnx.ModelProto
 
-STAGES = ("read", "prepare", "lower", "optimize", "quantize", "write", "verify")
 Progress = Callable[[str, float], None]
 """Called with the stage's name and how much of it is done (0 to 1)."""
 

@@ -41,7 +41,7 @@ class Lowering:
 
 
 class Registry:
-    """Lowerings by domain and operator. `freeze` closes the house's own; users' operators may still join."""
+    """Lowerings by domain and operator. The house's own are added once; a user's own take their places."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[str, str], list[Lowering]] = {}

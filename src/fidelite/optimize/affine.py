@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fidelite.optimize.passes import Log
+from fidelite.optimize.passes import Log, only_user
 from fidelite.tflite.constant import Apply, Constant
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 from fidelite.tflite.types import ElementType
@@ -153,10 +153,10 @@ def _fold_before(graph: Graph, operator: Operator, outputs: set[Tensor], log: Lo
         return 0
     data, factor = found
     channels = _per_channel(factor, result)
-    user = _only_user(result)
+    user = only_user(result, outputs)
     pad = user if user is not None and user.op == "PAD" and user.inputs[0] is result else None
     if pad is not None:
-        user = _only_user(pad.outputs[0]) if pad.outputs[0] not in outputs else None
+        user = only_user(pad.outputs[0], outputs)
     if not channels or user is None or user.op not in _INPUT_AXIS or data.shape != result.shape:
         return 0
     weights = user.inputs[1]
@@ -177,5 +177,3 @@ def _fold_before(graph: Graph, operator: Operator, outputs: set[Tensor], log: Lo
     return 1
 
 
-def _only_user(tensor: Tensor) -> Operator | None:
-    return next(iter(tensor.users)) if len(tensor.users) == 1 else None

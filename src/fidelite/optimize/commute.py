@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fidelite.optimize.passes import Log
+from fidelite.optimize.passes import Log, only_user
 from fidelite.optimize.views import Shape, Step, innermost_is_last, plan_of, step_of
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
@@ -22,10 +22,6 @@ _UNARY_NAMES = ("RELU RELU6 RELU_N1_TO_1 LOGISTIC TANH GELU HARD_SWISH ABS NEG E
                 "LEAKY_RELU FLOOR CEIL ROUND CAST")
 _UNARY = frozenset(_UNARY_NAMES.split())
 _SCALED = frozenset({"MUL", "ADD", "SUB", "DIV"})
-
-
-def _only_user(tensor: Tensor, outputs: set[Tensor]) -> Operator | None:
-    return next(iter(tensor.users)) if len(tensor.users) == 1 and tensor not in outputs else None
 
 
 def _is_view(operator: Operator | None, *kinds: str) -> bool:
@@ -73,7 +69,7 @@ class MergeReshapesAcross:
 def _reshape_before(operator: Operator, position: int, outputs: set[Tensor]) -> Operator | None:
     data = operator.inputs[position]
     before = data.producer if data is not None else None
-    if data is None or before is None or not _is_view(before, "RESHAPE") or _only_user(data, outputs) is not operator:
+    if data is None or before is None or not _is_view(before, "RESHAPE") or only_user(data, outputs) is not operator:
         return None
     return before
 
@@ -102,7 +98,7 @@ def _sink(graph: Graph, b: Builder, operator: Operator, position: int, outputs: 
 def _hoist(graph: Graph, b: Builder, operator: Operator, position: int, outputs: set[Tensor]) -> int:
     """Let the RESHAPE before `operator` give the shape that the one after it wants."""
     before, result = _reshape_before(operator, position, outputs), operator.outputs[0]
-    after = _only_user(result, outputs)
+    after = only_user(result, outputs)
     if before is None or after is None or not _is_view(after, "RESHAPE"):
         return 0
     source, seen, wanted = before.inputs[0], before.outputs[0], after.outputs[0]
@@ -143,13 +139,13 @@ class KeepInnermostAxes:
 
 def _swap(graph: Graph, b: Builder, operator: Operator, position: int, outputs: set[Tensor]) -> int:
     operand = operator.inputs[position]
-    if operand is None or operand.rank < 2 or _only_user(operand, outputs) is not operator:
+    if operand is None or operand.rank < 2 or only_user(operand, outputs) is not operator:
         return 0
     scaled: Operator | None = None
     maker = operand.producer
     if maker is not None and maker.op in _SCALED | _UNARY and (at := _transparent(maker)) is not None:
         scaled, viewed = maker, maker.inputs[at]
-        if viewed is None or _only_user(viewed, outputs) is not scaled:
+        if viewed is None or only_user(viewed, outputs) is not scaled:
             return 0
         maker = viewed.producer
     if maker is None or not _is_view(maker):
@@ -181,7 +177,7 @@ def _chain(last: Operator, outputs: set[Tensor]) -> tuple[Tensor, list[Step]]:
     steps = [step_of(last)]
     source = last.inputs[0]
     assert source is not None
-    while source.producer is not None and _is_view(source.producer) and _only_user(source, outputs) is not None:
+    while source.producer is not None and _is_view(source.producer) and only_user(source, outputs) is not None:
         steps.insert(0, step_of(source.producer))
         source = source.producer.inputs[0]
         assert source is not None
@@ -246,11 +242,11 @@ def _sibling(operator: Operator, whole: Tensor, outputs: set[Tensor]) -> _Siblin
     if len(cut) != 1 or result.shape[cut[0]] != 1:
         return None
     steps: list[Step] = []
-    end, user = result, _only_user(result, outputs)
+    end, user = result, only_user(result, outputs)
     while user is not None and _is_view(user):
         steps.append(step_of(user))
         end = user.outputs[0]
-        user = _only_user(end, outputs)
+        user = only_user(end, outputs)
     if not steps or end in outputs:
         return None
     return _Sibling(operator, cut[0], int(begin.constant.numpy()[cut[0]]), tuple(steps), end)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
 from fidelite.errors import InternalError
-from fidelite.tflite.graph import Model
+from fidelite.tflite.graph import Model, Operator, Tensor
 from fidelite.tflite.verifier import check_model
 
 MAX_ROUNDS = 8
@@ -53,3 +53,8 @@ def run_passes(model: Model, passes: Sequence[Pass], log: Log | None = None) -> 
         if not changed:
             return log
     raise InternalError(f"the passes {[p.name for p in passes]} change the model for ever")
+
+
+def only_user(tensor: Tensor, outputs: set[Tensor]) -> Operator | None:
+    """The one operator that reads `tensor`; None where there are several, or it is an output of the graph."""
+    return next(iter(tensor.users)) if len(tensor.users) == 1 and tensor not in outputs else None

@@ -6,12 +6,12 @@ Every tensor knows who makes it and who uses it; only `Graph`'s methods change t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from fidelite.tflite.constant import Constant
-from fidelite.tflite.dims import Dim, Shape, is_static
+from fidelite.tflite.dims import Shape, is_static
 from fidelite.tflite.types import ElementType
 
 
@@ -230,7 +230,3 @@ class Model:
     @property
     def main(self) -> Graph:
         return self.graphs[0]
-
-
-def dims(shape: Iterable[Dim]) -> Shape:
-    return tuple(shape)

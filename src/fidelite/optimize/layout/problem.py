@@ -14,7 +14,6 @@ from fidelite.optimize.layout.permutation import (
     Permutation,
     compose,
     identity,
-    is_identity,
     same_bytes,
 )
 from fidelite.optimize.layout.rules import Binding, Rule, broadcast_label, rule_of
@@ -192,7 +191,3 @@ def _permutation(operator: Operator) -> Permutation | None:
 def start(problem: Problem) -> dict[Operator, Permutation]:
     """Every operator as it was lowered."""
     return {operator: identity(rule.rank(operator)) for operator, rule in problem.rules.items()}
-
-
-def is_start(labels: Mapping[Operator, Permutation]) -> bool:
-    return all(is_identity(label) for label in labels.values())

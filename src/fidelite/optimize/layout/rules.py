@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fidelite.optimize.layout.permutation import Permutation, compose, identity, restrict
+from fidelite.optimize.layout.permutation import Permutation, identity, restrict
 from fidelite.optimize.layout.reshape import reshape_label
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.graph import Operator, Tensor
@@ -136,7 +136,7 @@ def _is_constant(operator: Operator, position: int) -> bool:
 
 # -- one parameter per axis
 
-def _per_axis(*positions: int, transpose: bool = False) -> Rule:
+def _per_axis(*positions: int) -> Rule:
     """Operands at `positions` have one entry (or row) per axis."""
     def remap(operator: Operator, label: Permutation, b: Builder) -> Remapped:
         changed = {p: b.constant(_values(operator, p)[list(label)]) for p in positions}
@@ -278,8 +278,3 @@ RULES: dict[str, Rule] = {
     "FULLY_CONNECTED": Rule(_main_rank(0), _bind_fully_connected),
     "RESHAPE": Rule(_main_rank(0), _bind_reshape, _remap_reshape),
 }
-
-
-def view_label(permutation: Permutation, label: Permutation) -> Permutation:
-    """The label that a root must be stored in so that its view `root.transpose(permutation)` is stored in `label`."""
-    return compose(permutation, label)

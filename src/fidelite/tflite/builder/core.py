@@ -11,7 +11,7 @@ import numpy as np
 from fidelite.errors import NeedsStaticShape, UnsupportedAttribute, UnsupportedType
 from fidelite.tflite.constant import Cast, Constant
 from fidelite.tflite.dims import Counted, Dim, Opaque, Shape, SymbolicDim, is_static, maximum
-from fidelite.tflite.graph import Graph, Operator, Origin, Tensor
+from fidelite.tflite.graph import Graph, Operator, Tensor
 from fidelite.tflite.kernels import compute_type, kernel_types, max_rank
 from fidelite.tflite.ops import OPS
 from fidelite.tflite.types import ElementType
@@ -286,10 +286,6 @@ class BuilderCore:
         tensor.shape = (0,) * len(dims)
         tensor.shape = tuple(self.new_symbol(tensor, i) if d is None else d for i, d in enumerate(dims))
         return tensor
-
-    def set_origin(self, tensor: Tensor, value: str, permutation: tuple[int, ...] = ()) -> None:
-        tensor.origin = Origin(value, permutation)
-
 
 def _text(shape: Shape) -> str:
     return "[" + ",".join(str(d) for d in shape) + "]"

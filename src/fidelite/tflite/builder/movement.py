@@ -9,7 +9,7 @@ import numpy as np
 
 from fidelite.errors import InternalError, UnsupportedType
 from fidelite.tflite.builder.elementwise import ElementwiseBuilder
-from fidelite.tflite.dims import Dim, Shape, is_static, product
+from fidelite.tflite.dims import Dim, Shape, product
 from fidelite.tflite.graph import Tensor
 from fidelite.tflite.kernels import kernel_types, max_rank
 from fidelite.tflite.types import ElementType
@@ -252,10 +252,6 @@ class MovementBuilder(ElementwiseBuilder):
     def size(self, x: Tensor) -> int:
         """The number of elements of a static tensor."""
         return prod(self.static(x, "a tensor's size"))
-
-    def matches(self, x: Tensor, shape: Sequence[int]) -> bool:
-        return is_static(x.shape) and x.shape == tuple(shape)
-
 
 def _around(shape: Shape, axis: int) -> Shape:
     """Three dimensions: those before `axis` as one, `axis`, and those behind it as one."""
