@@ -3,6 +3,7 @@
 #   make demo          convert, prove and run the embedded model, from nothing
 #   make test          lint, types and the quick tests, in parallel
 #   make test-all      everything: slow, large, the whole conformance suite, the package index
+#   make test-extras   what needs TensorFlow, MediaPipe, a browser: each in an environment of its own (tests/extras)
 #   make test-lowest   the quick tests with the oldest dependencies that pyproject.toml admits
 #   make lint          ruff and pyright only
 #   make bench         the benchmarks (see benchmarks/)
@@ -34,7 +35,7 @@ TEST_STAMP := $(VENV)/.installed-test
 endif
 PIP_INSTALL := $(RUN) pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-all test-lowest lint bench expectations lock clean
+.PHONY: help demo test test-all test-extras test-lowest lint bench expectations lock clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -65,6 +66,12 @@ test: lint
 test-all: lint
 	HYPOTHESIS_PROFILE=thorough $(RUN) pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
+EXTRA_TESTS := $(patsubst tests/extras/%/requirements.txt,test-extra-%,$(wildcard tests/extras/*/requirements.txt))
+test-extras: $(EXTRA_TESTS)
+test-extra-%:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found"; exit 1; }
+	$(PYTHON) scripts/test_extra.py $* $(PYTEST_ARGS)
+
 LOWEST := $(VENV)-lowest
 test-lowest: pyproject.toml constraints-lowest.txt
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found"; exit 1; }
@@ -83,6 +90,6 @@ lock:
 	$(PYTHON) scripts/lock.py
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist demo-output benchmarks/.work tests/conformance/output
+	rm -rf $(VENV) $(VENV)-* build dist demo-output benchmarks/.work tests/conformance/output
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
