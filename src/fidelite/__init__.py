@@ -50,11 +50,14 @@ def verify(model: Path | str, tflite: Path | str, **options: Any) -> Verified:
 
 
 def inspect(model: Path | str, *, shapes: Mapping[str, Sequence[int]] | None = None,
-            weights: Path | str | None = None) -> Inspection:
-    """What an `.onnx` or `.tflite` file holds, and whether it converts. See `fidelite.inspection.inspect`."""
+            weights: Path | str | None = None, target: str | None = None) -> Inspection:
+    """What an `.onnx` or `.tflite` file holds, whether it converts, and what a target says of it, operator by operator.
+
+    See `fidelite.inspection.inspect`.
+    """
     from fidelite import inspection
 
-    return inspection.inspect(model, shapes=shapes, weights=weights)
+    return inspection.inspect(model, shapes=shapes, weights=weights, target=target)
 
 
 def describe(result: Conversion, file: Path | str | None = None) -> dict[str, Any]:

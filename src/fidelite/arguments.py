@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from fidelite.errors import UsageError
-from fidelite.options import PRECISIONS, TARGETS, ConvertOptions
+from fidelite.options import PRECISIONS, ConvertOptions
+from fidelite.targets import profile_of
 
 
 def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
@@ -18,12 +19,9 @@ def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
         raise UsageError(f"there is no option '{unknown[0]}'", code="F205",
                          remedy=f"options: {', '.join(sorted(known))}")
     values = dict(arguments)
-    for name, known_values in (("precision", PRECISIONS), ("target", TARGETS)):
-        if values.get(name, known_values[0]) not in known_values:
-            raise UsageError(f"'{values[name]}' is no {name}", code="F205", remedy=f"one of: {', '.join(known_values)}")
-    if values.get("target", "cpu") != "cpu":
-        raise UsageError(f"the target {values['target']} is not available in this version", code="F216",
-                         remedy="leave --target out: a float32 file runs wherever LiteRT does")
+    if (precision := values.get("precision", "float32")) not in PRECISIONS:
+        raise UsageError(f"'{precision}' is no precision", code="F205", remedy=f"one of: {', '.join(PRECISIONS)}")
+    profile_of(values.get("target", "cpu"))
     if values.get("approximate"):
         raise UsageError("no approximation is offered in this version", code="F216", remedy="leave --approximate out")
     for name in ("outputs", "argmax"):

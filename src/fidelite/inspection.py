@@ -12,6 +12,7 @@ from fidelite.errors import FideliteError, Notice
 if TYPE_CHECKING:
     from fidelite.source.load import Source
     from fidelite.source.profile import Profile
+    from fidelite.targets import Profile as Target
 
 Converts = Literal["yes", "partly", "inlined", "no"]
 
@@ -69,11 +70,15 @@ class Inspection:
     precisions: tuple[str, ...] = ()
     trial: Trial | None = None
     """None where converting was not tried: the model is a `.tflite`, or problems stand in the way."""
+    target: Mapping[str, Any] | None = None
+    """What the target says, operator by operator (`fidelite.targets.profile.survey`); None where none was asked."""
 
     @property
     def exit_code(self) -> int:
-        """0, or that of the earliest stage that failed."""
-        return min((p.exit_code for p in self.problems), default=0)
+        """0, or that of the earliest stage that failed; 4 where the target refuses the model."""
+        if self.problems:
+            return min(p.exit_code for p in self.problems)
+        return 4 if self.target is not None and not self.target["accepted"] else 0
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -86,6 +91,7 @@ class Inspection:
             "expectations": [dict(e) for e in self.expectations],
             "precisions": list(self.precisions),
             "conversion": None if self.trial is None else self.trial.to_json(),
+            "target": None if self.target is None else dict(self.target),
         }
 
 
@@ -95,6 +101,7 @@ def inspect(
     shapes: Mapping[str, Sequence[int]] | None = None,
     weights: Path | str | None = None,
     trial: bool = True,
+    target: str | None = None,
 ) -> Inspection:
     """Look at an `.onnx` or `.tflite` file.
 
@@ -103,16 +110,21 @@ def inspect(
         shapes: Shapes of inputs whose dimensions the model leaves open, as for `convert`.
         weights: The file with the model's external data, where it lies elsewhere.
         trial: Whether a sound ONNX model is lowered, too, to see whether its attributes are all supported.
+        target: What it is to run on: each operator is held against what that target takes. An ONNX model is
+            converted for it first, without a proof.
 
     Raises:
         LoadError, NotAModel: There is no graph to speak of. Missing weights and contradictions do not raise:
             they are in `problems`.
-        UsageError: `shapes` or `weights` do not fit.
+        UsageError: `shapes` or `weights` do not fit, or there is no such target.
     """
+    from fidelite.targets import profile_of
+
     file = Path(path)
+    profile = None if target is None else profile_of(target)
     if _is_tflite(file):
-        return _inspect_tflite(file)
-    return _inspect_onnx(file, shapes or {}, Path(weights) if weights is not None else None, trial)
+        return _inspect_tflite(file, profile)
+    return _inspect_onnx(file, shapes or {}, Path(weights) if weights is not None else None, trial, profile)
 
 
 def _is_tflite(path: Path) -> bool:
@@ -124,7 +136,7 @@ def _is_tflite(path: Path) -> bool:
     return head[4:8] == b"TFL3"
 
 
-def _inspect_tflite(path: Path) -> Inspection:
+def _inspect_tflite(path: Path, target: Target | None) -> Inspection:
     from fidelite.source.formats import hollow_error
     from fidelite.source.hollow import why_hollow
     from fidelite.tflite_facts import tflite_facts
@@ -137,10 +149,18 @@ def _inspect_tflite(path: Path) -> Inspection:
         names = ", ".join(facts["custom_ops"])
         notices.append(Notice("W354", f"the file needs custom operators that LiteRT alone does not have: {names}",
                               level="warning", remedy="convert the model it came from with `fidelite convert`"))
-    return Inspection("tflite", str(path), facts, problems=tuple(problems), notices=tuple(notices))
+    told = None
+    if target is not None and not why:
+        from fidelite.source.tflite_file import read_tflite
+        from fidelite.targets.profile import survey
+
+        model = read_tflite(path)
+        told = survey(target, model, target.check(model))
+    return Inspection("tflite", str(path), facts, problems=tuple(problems), notices=tuple(notices), target=told)
 
 
-def _inspect_onnx(path: Path, shapes: Mapping[str, Sequence[int]], weights: Path | None, trial: bool) -> Inspection:
+def _inspect_onnx(path: Path, shapes: Mapping[str, Sequence[int]], weights: Path | None, trial: bool,
+                  target: Target | None) -> Inspection:
     from fidelite.quantize.recipe import RECIPES
     from fidelite.source.load import examine
     from fidelite.source.profile import profile
@@ -151,12 +171,16 @@ def _inspect_onnx(path: Path, shapes: Mapping[str, Sequence[int]], weights: Path
         apply_shapes(source.model, shapes)
     found = profile(source)
     rows = op_rows(source)
-    tried = None
-    if trial and not source.problems and all(row.converts != "no" for row in rows):
-        tried = _try(path, shapes, weights)
+    tried = told = None
+    if target is not None:
+        told = {"target": target.name, "title": target.title, "run_here": target.run_here, "accepted": False,
+                "operators": [], "findings": []}
+    if (trial or target) and not source.problems and all(row.converts != "no" for row in rows):
+        tried, surveyed = _try(path, shapes, weights, target)
+        told = surveyed or told
     facts = found.to_json()
     return Inspection("onnx", str(path), facts, rows, source.problems, tuple(source.notices),
-                      tuple(_expectations(found)), ("float32", *RECIPES), tried)
+                      tuple(_expectations(found)), ("float32", *RECIPES), tried, told)
 
 
 def op_rows(source: Source) -> tuple[OpRow, ...]:
@@ -193,16 +217,21 @@ def _schema_version(op: str, opset: int, domain: str) -> int | None:
         return None
 
 
-def _try(path: Path, shapes: Mapping[str, Sequence[int]], weights: Path | None) -> Trial:
+def _try(path: Path, shapes: Mapping[str, Sequence[int]], weights: Path | None,
+         target: Target | None) -> tuple[Trial, dict[str, Any] | None]:
+    """Convert without a proof; what the target says of the result, where one is asked."""
     from fidelite import pipeline
+    from fidelite.targets.profile import survey
 
-    arguments = {"verify": False, "shapes": {n: tuple(s) for n, s in shapes.items()}, "weights": weights}
+    arguments = {"verify": False, "shapes": {n: tuple(s) for n, s in shapes.items()}, "weights": weights,
+                 "target": "cpu" if target is None else target.name}
     try:
-        result = pipeline.convert(path, pipeline.options_of(arguments), None)
+        result = pipeline.convert(path, pipeline.options_of(arguments), None, refuse=False)
     except FideliteError as error:
-        return Trial(0, 0, tuple(error.errors))
+        return Trial(0, 0, tuple(error.errors)), None
     operators = [op for graph in result.model.graphs for op in graph.operators]
-    return Trial(len(operators), sum(op.op == "TRANSPOSE" for op in operators), ())
+    told = None if target is None else survey(target, result.model, result.findings)
+    return Trial(len(operators), sum(op.op == "TRANSPOSE" for op in operators), ()), told
 
 
 def _expectations(found: Profile) -> list[dict[str, Any]]:

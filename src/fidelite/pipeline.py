@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fidelite.edge import Edge, plan_edge
-from fidelite.errors import Notice, VerificationError
+from fidelite.errors import Notice, VerificationError, raise_all
 from fidelite.files import publish
 from fidelite.options import ConvertOptions
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fidelite.quantize import Recipe
     from fidelite.runtime import Delegation
     from fidelite.source.load import Source
+    from fidelite.targets import Finding, Profile
     from fidelite.tflite.graph import Model
 
     AnyModel = Path | str | onnx_ir.Model | onnx.ModelProto
@@ -52,6 +53,8 @@ class Conversion:
     log: Log | None = None
     kept_float: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Of a quantized file: operators whose weights stay float32, each with the reason."""
+    findings: list[Finding] = field(default_factory=list["Finding"])
+    """What the target says of the finished graph."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Wall-clock seconds of each stage."""
 
@@ -98,15 +101,36 @@ class Conversion:
         return Path(path)
 
 
-def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | None = None) -> Conversion:
+def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | None = None, *,
+            refuse: bool = True) -> Conversion:
     """Source to proven result. Raises FideliteErrors of the stage that failed.
 
-    A Mismatch or NotProven carries the conversion as `evidence`.
+    A Mismatch or NotProven carries the conversion as `evidence`. With `refuse=False`, what the target refuses of the
+    graph is only in the result's `findings`.
     """
     from fidelite.quantize.recipe import recipe_of
+    from fidelite.targets import profile_of
+    from fidelite.targets.profile import errors_of
 
+    profile = profile_of(options.target)
+    raise_all(errors_of(profile, profile.before(options)))
     recipe = recipe_of(options.precision)
     clock = _Clock(on_progress)
+    result = _graph(model, options, clock)
+    if recipe is not None:
+        if refuse:
+            raise_all(errors_of(profile, [f for f in profile.check(result.model) if not f.rule.depends_on_precision]))
+        with clock.stage("quantize"):
+            _quantize(result, recipe, clock)
+    _ask_target(result, profile, refuse=refuse)
+    if options.verify:
+        with clock.stage("verify"):
+            result.verification = _verify(result, options.precision, clock)
+    return result
+
+
+def _graph(model: AnyModel, options: ConvertOptions, clock: _Clock) -> Conversion:
+    """Source to the optimized float graph."""
     with clock.stage("read"):
         source = _read(model, options)
     with clock.stage("prepare"):
@@ -126,16 +150,19 @@ def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | No
     with clock.stage("optimize"):
         from fidelite.optimize import optimize
 
-        log = optimize(lowered.model, explain=options.explain)
-    result = Conversion(lowered.model, source, options, edge, [*source.notices, *lowered.notices], log=log,
-                        seconds=clock.seconds)
-    if recipe is not None:
-        with clock.stage("quantize"):
-            _quantize(result, recipe, clock)
-    if options.verify:
-        with clock.stage("verify"):
-            result.verification = _verify(result, options.precision, clock)
-    return result
+        log = optimize(lowered.model, explain=options.explain, target=options.target)
+    return Conversion(lowered.model, source, options, edge, [*source.notices, *lowered.notices], log=log,
+                      seconds=clock.seconds)
+
+
+def _ask_target(result: Conversion, profile: Profile, *, refuse: bool) -> None:
+    """Let the target look at the finished graph. Raises TargetErrors, all at once; the rest become notices."""
+    from fidelite.targets.profile import errors_of, notices_of
+
+    result.findings = profile.check(result.model)
+    if refuse:
+        raise_all(errors_of(profile, result.findings))
+    result.notices += notices_of(profile, result.findings)
 
 
 def _quantize(result: Conversion, recipe: Recipe, clock: _Clock) -> None:

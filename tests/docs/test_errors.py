@@ -22,7 +22,6 @@ WITHOUT_TEST: dict[str, str] = {
     "F300": "stands for its kind: the code is that of the leaf (F301 to F361)",
     "F400": "stands for its kind: the code is that of the leaf (F410 to F480)",
     "F460": "stands for its kind: the code is that of the leaf (F461, F462)",
-    "F470": "kept for targets, which have no tables yet",
     "F500": "stands for its kind: the code is that of the leaf (F510 to F530)",
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from fidelite.report import figures, findings
+from fidelite.report import figures, findings, target
 from fidelite.report.document import Cell, Column, Commands, Document, Facts, Lines, Part, Section, Table
 
 _CONVERTS = {
@@ -22,6 +22,8 @@ def document(data: Mapping[str, Any]) -> Document:
     sections: list[Section] = []
     found = [*findings.of_errors(data["problems"]), *findings.of_notices(data["notices"])]
     sections += [Section("", [finding]) for finding in findings.without_repeats(found)]
+    if data.get("target"):
+        sections += list(target.sections(data["target"]))
     sections += list(_onnx(data) if data["kind"] == "onnx" else _tflite(data))
     return Document(PurePath(data["path"]).name, _subtitle(data), _verdict(data), sections)
 
@@ -43,7 +45,9 @@ def _verdict(data: Mapping[str, Any]) -> Cell | None:
     if data["problems"]:
         count = len(data["problems"])
         return Cell(f"cannot be converted as it is: {figures.count(count, 'problem')}", "bad")
-    trial = data.get("conversion")
+    trial, asked = data.get("conversion"), data.get("target")
+    if asked and (asked["accepted"] or not (trial or {}).get("refusals")):
+        return target.verdict(asked)
     if trial is None:
         refused = [r["op"] for r in data["ops"] if isinstance(r, Mapping) and r["converts"] == "no"]
         return Cell(f"not convertible: {', '.join(refused)}", "bad") if refused else None
