@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,11 @@ from onnx import TensorProto, helper
 
 import fidelite
 from fidelite.edge import Edge, plan_edge
-from fidelite.errors import FideliteError, UsageError
+from fidelite.errors import FideliteError, TargetError, UsageError
+from fidelite.lower.edge import apply_edge
 from fidelite.options import ConvertOptions, LayoutName, Normalization
 from fidelite.pipeline import Conversion, options_of
+from fidelite.write.flatbuffer import write_model
 from tests.lower.support import Array, run_onnx
 from tests.optimize.classics import Net
 from tests.optimize.support import differences, feeds_for, op_list, ops_of, run
@@ -108,6 +112,75 @@ def test_to_source_and_from_source() -> None:
     np.testing.assert_array_equal(found["z"], np.argmax(z, axis=1))
     assert found["z"].dtype == np.int32
     assert Edge.from_json(edge.to_json()) == edge
+
+
+_WEB = {"int64": "int32", "bool": "int32", "float16": "float32", "uint8": "uint8"}
+
+
+def _typed_model() -> onnx.ModelProto:
+    """int64, bool and float16 on both sides: indices into a table, a choice between its rows and another's."""
+    nodes = [helper.make_node("Gather", ["table", "ids"], ["rows"]),
+             helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.FLOAT),
+             helper.make_node("Where", ["keep", "rows", "wide"], ["mixed"]),
+             helper.make_node("Cast", ["mixed"], ["half"], to=TensorProto.FLOAT16),
+             helper.make_node("ArgMax", ["mixed"], ["best"], axis=1, keepdims=0),
+             helper.make_node("Greater", ["mixed", "zero"], ["large"])]
+    table = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
+    inputs = [helper.make_tensor_value_info(n, t, [5, 4][:r]) for n, t, r in
+              (("ids", TensorProto.INT64, 1), ("keep", TensorProto.BOOL, 2), ("x", TensorProto.FLOAT16, 2))]
+    outputs = [helper.make_tensor_value_info(n, t, s) for n, t, s in
+               (("half", TensorProto.FLOAT16, [5, 4]), ("best", TensorProto.INT64, [5]),
+                ("large", TensorProto.BOOL, [5, 4]))]
+    weights = [onnx.numpy_helper.from_array(array, name) for name, array in
+               (("table", table), ("zero", np.zeros(1, np.float32)))]
+    return helper.make_model(helper.make_graph(nodes, "typed", inputs, outputs, weights), ir_version=10,
+                             opset_imports=[helper.make_opsetid("", 18)])
+
+
+def test_element_types_of_the_file() -> None:
+    """What the file takes and gives is of another type, and the same numbers as the source's."""
+    from fidelite.check.hints import hints_of
+    from fidelite.check.proof import Proof
+
+    model = _typed_model()
+    result = fidelite.convert(model, verify=False)
+    inputs = {t.name: t.element.dtype.name for t in result.model.main.inputs}
+    outputs = {t.name: t.element.dtype.name for t in result.model.main.outputs}
+    edge = Edge().retyped(inputs, outputs, _WEB)
+    assert Edge.from_json(edge.to_json()) == edge
+    apply_edge(result.model, edge)
+    graph = result.model.main
+    assert {t.name: t.element.dtype.name for t in [*graph.inputs, *graph.outputs]} == {
+        "ids": "int32", "keep": "int32", "x": "float32", "half": "float32", "best": "int32", "large": "int32"}
+    assert (hints_of(result.source.model, edge)["keep"].low, hints_of(result.source.model, edge)["keep"].high) == (0, 1)
+    with tempfile.TemporaryDirectory(prefix="fidelite-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "model.tflite"
+        with path.open("wb") as stream:
+            write_model(result.model, stream)
+        proof = Proof(model.SerializeToString(), result.source.model, graph, edge)
+        assert proof.run(path).proven
+
+
+def test_types_come_after_layout_and_before_argmax() -> None:
+    edge = plan_edge(options_of({"layout": {"x": "nhwc", "y": "nhwc"}, "argmax": ["z"]}),
+                     {"x": (1, 3, 4, 5)}, {"y": (1, 6, 2, 2), "z": (1, 7, 2, 2)})
+    edge = edge.retyped({"x": "bfloat16"}, {"y": "int64", "z": "float16"}, _WEB | {"bfloat16": "float32"})
+    x = np.arange(60, dtype=np.float32).reshape(1, 4, 5, 3)
+    assert edge.to_source({"x": x})["x"].dtype.name == "bfloat16"
+    np.testing.assert_array_equal(edge.to_source({"x": x})["x"].astype(np.float32), x.transpose(0, 3, 1, 2))
+    assert edge.outputs["z"].element is None
+    y = np.arange(24).reshape(1, 6, 2, 2)
+    found = edge.from_source({"y": y})["y"]
+    assert (found.dtype, found.shape) == (np.int32, (1, 2, 2, 6))
+
+
+def test_numbers_that_the_file_cannot_hold() -> None:
+    edge = Edge().retyped({}, {"y": "int64"}, _WEB)
+    for value in (2**31, -2**31 - 1):
+        with pytest.raises(TargetError, match=f"holds {value}, which int32") as caught:
+            edge.from_source({"y": np.asarray([0, value])})
+        assert caught.value.code == "F491"
+    assert edge.from_source({"y": np.asarray([2**31 - 1, -2**31])})["y"].tolist() == [2**31 - 1, -2**31]
 
 
 def test_argmax_with_ties() -> None:

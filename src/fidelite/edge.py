@@ -1,4 +1,4 @@
-"""What happens at a model's edge, as one piece of data: layout, normalisation, argmax.
+"""What happens at a model's edge, as one piece of data: layout, normalisation, argmax, element type.
 
 The same description is applied to the graph (`lower.edge`), to the source's feeds and answers when the two are
 compared (`to_source`, `from_source`), and to pictures (`fidelite run`); it is kept in the file's manifest.
@@ -7,10 +7,10 @@ compared (`to_source`, `from_source`), and to pictures (`fidelite run`); it is k
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from fidelite.errors import FideliteError, UsageError, raise_all
+from fidelite.errors import FideliteError, TargetError, UsageError, raise_all
 from fidelite.options import LAYOUTS, ConvertOptions, Normalization
 
 if TYPE_CHECKING:
@@ -22,22 +22,39 @@ Dims = Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True)
+class ElementEdge:
+    """The element types on both sides where they differ, by numpy's names ("int32"); a cast lies between them."""
+
+    file: str
+    source: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"file": self.file, "source": self.source}
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any] | None) -> ElementEdge | None:
+        return None if data is None else ElementEdge(data["file"], data["source"])
+
+
+@dataclass(frozen=True, slots=True)
 class InputEdge:
     """One input. `permutation` leads from the file's axes to the source's (empty: they are alike); `channel_axis` is
-    the source's axis of the channels, which `normalization` speaks of."""
+    the source's axis of the channels, which `normalization` speaks of; `element` is None where the types are alike."""
 
     permutation: tuple[int, ...] = ()
     normalization: Normalization | None = None
     channel_axis: int | None = None
+    element: ElementEdge | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OutputEdge:
     """One output. `argmax_axis` (of the source's axes) is replaced by the index of its largest entry; `permutation`
-    leads from the source's axes (without that one) to the file's."""
+    leads from the source's axes (without that one) to the file's; `element` is None where the types are alike."""
 
     permutation: tuple[int, ...] = ()
     argmax_axis: int | None = None
+    element: ElementEdge | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +85,15 @@ class Edge:
             mean = np.reshape(np.asarray(facts.mean, np.float64), shape if len(facts.mean) > 1 else [1] * array.ndim)
             std = np.reshape(np.asarray(facts.std, np.float64), shape if len(facts.std) > 1 else [1] * array.ndim)
             array = ((array.astype(np.float64) * facts.scale - mean) / std).astype(array.dtype)
+        if edge.element is not None:
+            array = _cast(array, edge.element.source)
         return np.ascontiguousarray(array)
 
     def from_source(self, answers: Arrays) -> dict[str, np.ndarray]:
-        """What the result must answer where the source answers `answers`."""
+        """What the result must answer where the source answers `answers`.
+
+        Raises TargetError (F491) where the file's element type cannot hold an answer.
+        """
         return {name: self._output(name, array) for name, array in answers.items()}
 
     def _output(self, name: str, array: np.ndarray) -> np.ndarray:
@@ -82,26 +104,72 @@ class Edge:
             return array
         if edge.argmax_axis is not None:
             array = np.argmax(array, axis=edge.argmax_axis).astype(np.int32)
+        if edge.element is not None:
+            _check_range(name, array, edge.element)
+            array = _cast(array, edge.element.file)
         return array.transpose(edge.permutation) if edge.permutation else array
 
     def to_json(self) -> dict[str, Any]:
-        """For the manifest: per input its layout and normalisation, per output its layout and argmax."""
+        """For the manifest: per input its layout, normalisation and type, per output its layout, argmax and type."""
         return {
             "inputs": {n: {"permutation": list(e.permutation),
                            "normalization": e.normalization.to_json() if e.normalization else None,
-                           "channel_axis": e.channel_axis} for n, e in self.inputs.items()},
-            "outputs": {n: {"permutation": list(e.permutation), "argmax_axis": e.argmax_axis}
-                        for n, e in self.outputs.items()},
+                           "channel_axis": e.channel_axis,
+                           "element": e.element.to_json() if e.element else None} for n, e in self.inputs.items()},
+            "outputs": {n: {"permutation": list(e.permutation), "argmax_axis": e.argmax_axis,
+                            "element": e.element.to_json() if e.element else None} for n, e in self.outputs.items()},
         }
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Edge:
         inputs = {n: InputEdge(tuple(e["permutation"]),
                                Normalization.from_json(e["normalization"]) if e["normalization"] else None,
-                               e["channel_axis"]) for n, e in data.get("inputs", {}).items()}
-        outputs = {n: OutputEdge(tuple(e["permutation"]), e["argmax_axis"]) for n, e in
-                   data.get("outputs", {}).items()}
+                               e["channel_axis"], ElementEdge.from_json(e.get("element")))
+                  for n, e in data.get("inputs", {}).items()}
+        outputs = {n: OutputEdge(tuple(e["permutation"]), e["argmax_axis"], ElementEdge.from_json(e.get("element")))
+                   for n, e in data.get("outputs", {}).items()}
         return Edge(inputs, outputs)
+
+    def retyped(self, inputs: Mapping[str, str], outputs: Mapping[str, str], takes: Mapping[str, str]) -> Edge:
+        """This edge with the element types that a target takes.
+
+        `inputs` and `outputs` are the source's element types by name; `takes` says what becomes of a type. Types
+        that it does not name stay, as do outputs that argmax has turned into indices.
+        """
+        def change(source: str) -> ElementEdge | None:
+            file = takes.get(source, source)
+            return None if file == source else ElementEdge(file, source)
+
+        found_in, found_out = dict(self.inputs), dict(self.outputs)
+        for name, source in inputs.items():
+            if (element := change(source)) is not None:
+                found_in[name] = replace(found_in.get(name, InputEdge()), element=element)
+        for name, source in outputs.items():
+            edge = found_out.get(name, OutputEdge())
+            if (element := change(source)) is not None and edge.argmax_axis is None:
+                found_out[name] = replace(edge, element=element)
+        return Edge(found_in, found_out)
+
+
+def _cast(array: np.ndarray, element: str) -> np.ndarray:
+    import ml_dtypes
+    import numpy as np
+
+    return array.astype(np.dtype(getattr(ml_dtypes, element, element)))
+
+
+def _check_range(name: str, array: np.ndarray, element: ElementEdge) -> None:
+    """Whole numbers wrap in a narrower type: the file's answers would be wrong without a word."""
+    import numpy as np
+
+    if not array.size or array.dtype.kind not in "iu" or not element.file.startswith(("int", "uint")):
+        return
+    holds = np.iinfo(element.file)
+    low, high = int(array.min()), int(array.max())
+    if low < holds.min or high > holds.max:
+        raise TargetError(f"the output '{name}' holds {low if low < holds.min else high}, which {element.file}, the "
+                          "type that the target takes, cannot hold", code="F491",
+                          remedy="keep other outputs: --outputs NAME,...; or convert without --target")
 
 
 def plan_edge(options: ConvertOptions, inputs: Mapping[str, Dims], outputs: Mapping[str, Dims]) -> Edge:

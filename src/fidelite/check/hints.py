@@ -22,7 +22,10 @@ def hints_of(model: onnx_ir.Model, edge: Edge) -> dict[str, InputHint]:
     hints: dict[str, InputHint] = {}
     for value in model.graph.inputs:
         name = value.name or ""
-        if value.dtype is not None and value.dtype.name in _INTEGERS:
+        element = edge.inputs[name].element if name in edge.inputs else None
+        if element is not None and element.source == "bool":
+            hints[name] = InputHint(0, 1, "index")  # what the file takes as numbers is true or false all the same
+        elif value.dtype is not None and value.dtype.name in _INTEGERS:
             high = _index_limit(value)
             if high is not None:
                 hints[name] = InputHint(0, max(high - 1, 0), "index")

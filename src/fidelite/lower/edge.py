@@ -1,4 +1,4 @@
-"""Put the edge that the user asked for around a lowered graph: layout, normalisation, argmax."""
+"""Put the edge that the user or the target asks for around a lowered graph: layout, normalisation, argmax, type."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from fidelite.edge import Edge, InputEdge, OutputEdge
 from fidelite.errors import UsageError
+from fidelite.lower.cast import converted
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.graph import Model, Origin, Tensor
 from fidelite.tflite.types import ElementType
@@ -37,7 +38,8 @@ def _input(b: Builder, old: Tensor, edge: InputEdge) -> Tensor:
     """
     order = edge.permutation
     shape = old.shape if not order else tuple(old.shape[order.index(a)] for a in range(old.rank))
-    new = Tensor(old.name, old.element, shape)
+    element = old.element if edge.element is None else ElementType[edge.element.file.upper()]
+    new = Tensor(old.name, element, shape)
     users = [(user, user.inputs) for user in old.users]
     value = b.transpose(new, order) if order else new
     if edge.normalization is not None:
@@ -45,6 +47,7 @@ def _input(b: Builder, old: Tensor, edge: InputEdge) -> Tensor:
             raise UsageError(f"'{old.name}' is {old.element.name}: only float32 inputs can be normalised", code="F209",
                              remedy="leave --normalize out")
         value = _normalized(b, value, edge)
+    value = converted(b, value, old.element)
     for user, inputs in users:
         b.graph.set_inputs(user, [value if t is old else t for t in inputs])
     if value is not new:
@@ -74,6 +77,8 @@ def _output(b: Builder, old: Tensor, edge: OutputEdge) -> Tensor:
     if edge.argmax_axis is not None:
         new = b.arg("ARG_MAX", old, edge.argmax_axis, ElementType.INT32)
     else:
-        new = b.transpose(old, edge.permutation)
+        new = old if edge.element is None else converted(b, old, ElementType[edge.element.file.upper()])
+        new = b.transpose(new, edge.permutation) if edge.permutation else new
     old.name, new.name = f"{name}/source", name
     return new
+
