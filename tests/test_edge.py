@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import fidelite
-from fidelite.edge import Edge, plan_edge
+from fidelite.edge import Edge, ElementEdge, plan_edge
 from fidelite.errors import FideliteError, TargetError, UsageError
 from fidelite.lower.edge import apply_edge
 from fidelite.options import ConvertOptions, LayoutName, Normalization
@@ -303,3 +303,26 @@ def test_an_edge_is_part_of_the_result() -> None:
     result: Conversion = fidelite.convert(model, layout={"x": "nhwc"}, verify=False)
     assert not result.edge.is_plain
     assert Edge.from_json(result.manifest["edge"]) == result.edge
+
+
+@pytest.mark.parametrize(("source", "target", "types"), [
+    (TensorProto.FLOAT8E4M3FN, TensorProto.FLOAT8E5M2, ("float32", "float32")),
+    (TensorProto.INT4, TensorProto.UINT4, ("int8", "uint8")),
+    (TensorProto.FLOAT4E2M1, TensorProto.INT4, ("float32", "int8"))])
+def test_types_that_others_carry(source: int, target: int, types: tuple[str, str], tmp_path: Path) -> None:
+    """The file carries the same values in a type that LiteRT has: said, kept in the manifest, and proven."""
+    nodes = [helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.FLOAT),
+             helper.make_node("Neg", ["wide"], ["negative"]),
+             helper.make_node("Cast", ["negative"], ["y"], to=target)]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("x", source, [3, 21])],
+                              [helper.make_tensor_value_info("y", target, [3, 21])])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 25)], ir_version=12)
+    onnx.save(model, tmp_path / "small.onnx")
+    result = fidelite.convert(tmp_path / "small.onnx")
+    assert [n.code for n in result.notices] == ["W431", "W431"]
+    assert [t.element.dtype.name for t in (*result.model.main.inputs, *result.model.main.outputs)] == list(types)
+    edge = Edge.from_json(result.manifest["edge"])
+    names = [helper.tensor_dtype_to_np_dtype(t).name for t in (source, target)]
+    assert [edge.inputs["x"].element, edge.outputs["y"].element] == [
+        ElementEdge(types[0], names[0]), ElementEdge(types[1], names[1])]
+    assert fidelite.verify(tmp_path / "small.onnx", result.save(tmp_path / "small.tflite")).proven

@@ -151,6 +151,29 @@ class Edge:
         return Edge(found_in, found_out)
 
 
+    def carrying(self, inputs: Mapping[str, tuple[str, str]], outputs: Mapping[str, tuple[str, str]]) -> Edge:
+        """This edge with inputs and outputs whose types LiteRT has not: name -> (the source's element type, the one
+        that carries its values)."""
+        def change(known: ElementEdge | None, types: tuple[str, str]) -> ElementEdge:
+            return ElementEdge(types[1] if known is None else known.file, types[0])
+
+        found_in, found_out = dict(self.inputs), dict(self.outputs)
+        for name, types in inputs.items():
+            taken = found_in.get(name, InputEdge())
+            found_in[name] = replace(taken, element=change(taken.element, types))
+        for name, types in outputs.items():
+            given = found_out.get(name, OutputEdge())
+            if given.argmax_axis is None:
+                found_out[name] = replace(given, element=change(given.element, types))
+        return Edge(found_in, found_out)
+
+    def representable(self, feeds: Arrays) -> dict[str, np.ndarray]:
+        """`feeds` for the result, rounded to values that the source's own element types have."""
+        types = {name: edge.element.source for name, edge in self.inputs.items() if edge.element is not None}
+        return {name: _cast(array, types[name]).astype(array.dtype) if name in types else array
+                for name, array in feeds.items()}
+
+
 def _cast(array: np.ndarray, element: str) -> np.ndarray:
     import ml_dtypes
     import numpy as np

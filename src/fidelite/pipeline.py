@@ -147,6 +147,7 @@ def _graph(model: AnyModel, options: ConvertOptions, clock: _Clock) -> Conversio
         edge = plan_edge(options, {t.name: t.shape for t in lowered.model.main.inputs},
                          {t.name: t.shape for t in lowered.model.main.outputs})
         apply_edge(lowered.model, edge)
+        edge = edge.carrying(lowered.carried_inputs, lowered.carried_outputs)
     with clock.stage("optimize"):
         from fidelite.optimize import optimize
 

@@ -178,7 +178,7 @@ ERRORS: dict[str, Callable[[Kitchen], object]] = {
     "F361": lambda k: fidelite.verify(k.conv(), k.raw("custom.tflite", tflite([0], [(32, "MyOp")]))),
     "F410": lambda k: _convert(k, k.node("MyOp", [info("x", [1, 7])], out=[1, 7], domain="my.domain")),
     "F411": lambda k: _convert(k, k.node("Concat", [info("x", [1, 7])], out=[1, 7], opset=3)),
-    "F430": lambda k: _convert(k, k.node("Identity", [info("x", [7], TensorProto.FLOAT8E4M3FNUZ)], out=[7])),
+    "F430": lambda k: _convert(k, k.node("Identity", [info("x", [7], TensorProto.STRING)], out=[7])),
     "F440": lambda k: _convert(k, k.node("Unsqueeze", [info("x", [7]), info("axes", [1], TensorProto.INT64)])),
     "F450": lambda k: _convert(k, k.node("Squeeze", [info("x", ["n", 7])])),
     "F451": lambda k: _convert(k, k.node("Relu", [info("x", None)])),

@@ -147,3 +147,15 @@ def test_sequences_are_refused() -> None:
 def test_the_reference_evaluator_names_what_it_cannot_load() -> None:
     with pytest.raises(RuntimeCrash, match="cannot load"):
         ReferenceSession(b"\xff\xff")
+
+
+@pytest.mark.parametrize("dtype", ["int4", "uint4"])
+def test_packed_integers(dtype: str) -> None:
+    """ONNX Runtime holds two to a byte, numpy one."""
+    type_ = helper.np_dtype_to_tensor_dtype(np.dtype(getattr(ml_dtypes, dtype)))
+    model = tiny.onnx_model([helper.make_node("Identity", ["x"], ["y"])], [("x", type_, (3, 5))],
+                            [("y", type_, (3, 5))], opset=21)
+    least = -8 if dtype == "int4" else 0
+    x = (np.arange(15).reshape(3, 5) + least).astype(getattr(ml_dtypes, dtype))
+    with OnnxSession(model.SerializeToString()) as session:
+        np.testing.assert_array_equal(session.run({"x": x})["y"].astype(np.int8), x.astype(np.int8))

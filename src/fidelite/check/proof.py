@@ -71,7 +71,11 @@ class Proof:
         return self._samples([_port(t) for t in self.graph.inputs])[0]
 
     def _samples(self, ports: Sequence[Port]) -> Sequence[Sequence[Arrays]]:
-        """Sets of samples to try: the user's, or made ones; with free dimensions, several sizes."""
+        """Sets of samples to try, of values that the source's own element types have."""
+        return [[self.edge.representable(sample) for sample in samples] for samples in self._made_samples(ports)]
+
+    def _made_samples(self, ports: Sequence[Port]) -> Sequence[Sequence[Arrays]]:
+        """Sets of samples: the user's, or made ones; with free dimensions, several sizes."""
         if self.samples is not None:
             return [load_samples(self.samples, ports)]
         hints = hints_of(self.model, self.edge)

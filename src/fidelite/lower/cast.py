@@ -1,13 +1,16 @@
-"""Cast: between all element types that LiteRT carries. float8, 4-bit and string types are refused."""
+"""Cast: between all element types but strings. Types that LiteRT does not have are carried by others."""
 
 from __future__ import annotations
 
 import onnx_ir
 
+from fidelite.errors import InvalidModel
 from fidelite.lower import integers
-from fidelite.lower.driver import onnx_element_type
+from fidelite.lower.carried import carried_type
+from fidelite.lower.narrow import narrowed
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
+from fidelite.lower.values import onnx_element_type
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.graph import Tensor
 from fidelite.tflite.types import ElementType
@@ -16,15 +19,36 @@ _F32, _I64, _U64 = ElementType.FLOAT32, ElementType.INT64, ElementType.UINT64
 _TWO_63 = 2.0**63
 
 
-@lowers("Cast", since=6, partial="float8, 4-bit integers and strings")
+@lowers("Cast", since=6, partial="strings")
 def cast(node: Node, b: Builder) -> Tensor:
     """Floats lose their fraction, integers wrap, booleans are what is not zero."""
-    return converted(b, node.input(0), onnx_element_type(onnx_ir.DataType(node.int_("to"))))
+    return _cast_to(node, b, onnx_ir.DataType(node.int_("to")))
 
 
-@lowers("CastLike", partial="float8, 4-bit integers and strings")
+@lowers("Cast", until=5, partial="strings")
+def cast_by_name(node: Node, b: Builder) -> Tensor:
+    """As `cast`, with the type's name for its number."""
+    name = node.str_("to")
+    if name not in onnx_ir.DataType.__members__:
+        raise InvalidModel(f"there is no element type '{name}'", where=node.where(), remedy="export the model again")
+    return _cast_to(node, b, onnx_ir.DataType[name])
+
+
+@lowers("CastLike", partial="strings")
 def cast_like(node: Node, b: Builder) -> Tensor:
-    return converted(b, node.input(0), node.input(1).element)
+    to = node.type_at(1)
+    return converted(b, node.input(0), node.input(1).element) if to is None else _cast_to(node, b, to)
+
+
+def _cast_to(node: Node, b: Builder, to: onnx_ir.DataType) -> Tensor:
+    x = node.input(0)
+    if carried_type(to) is None:
+        return converted(b, x, onnx_element_type(to))
+    if node.type_at(0) == to:
+        return x
+    if x.element is _U64:
+        x = _from_uint64(b, x, _F32 if to.name.startswith("FLOAT") else _I64)
+    return narrowed(b, x, to, saturate=bool(node.int_("saturate", 1)), round_mode=node.str_("round_mode", "up"))
 
 
 def converted(b: Builder, x: Tensor, element: ElementType) -> Tensor:

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fidelite.errors import ConversionError, FideliteError, Notice, UnsupportedType, raise_all
+from fidelite.lower.carried import carried_type
 from fidelite.lower.scope import Fold, Run, Scope
 from fidelite.lower.values import element_type
 from fidelite.lower.values import onnx_element_type as onnx_element_type
+from fidelite.source.element import element_type_of
 from fidelite.source.node import plain_domain
 from fidelite.tflite.dims import Dim, SymbolicDim
 from fidelite.tflite.graph import Graph, Model, Origin, Signature, Tensor
@@ -31,6 +33,9 @@ class Lowered:
     notices: list[Notice] = field(default_factory=list[Notice])
     folded: int = 0
     """Nodes whose value was known when converting."""
+    carried_inputs: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
+    """Inputs whose values are carried in another type: the source's and the file's, as numpy names them."""
+    carried_outputs: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
 
 
 def lower_model(source: onnx_ir.Model, *, fold: Fold,
@@ -57,7 +62,24 @@ def lower_model(source: onnx_ir.Model, *, fold: Fold,
         run.notices.append(Notice(
             "W430", f"{names} arithmetic is done in float32: LiteRT has no kernels for it", level="warning",
             remedy="the proof uses float32's tolerance"))
-    return Lowered(model, run.notices, run.folded)
+    carried_in = _carried(run, [v for v in source.graph.inputs if not v.is_initializer()], "input")
+    carried_out = _carried(run, source.graph.outputs, "output")
+    return Lowered(model, run.notices, run.folded, carried_in, carried_out)
+
+
+def _carried(run: Run, values: Sequence[onnx_ir.Value], what: str) -> dict[str, tuple[str, str]]:
+    """Those of the model's inputs or outputs that have another element type in the file, which is said."""
+    found: dict[str, tuple[str, str]] = {}
+    for value in values:
+        dtype = element_type_of(value, run.opsets)
+        row = carried_type(dtype)
+        if dtype is not None and row is not None:
+            found[value.name or ""] = (row.dtype, row.element.dtype.name)
+            run.notices.append(Notice(
+                "W431", f"the {what} '{value.name}' is {dtype.name} in the model and {row.element.dtype.name} in the "
+                f"file, with the same values: {row.reason}", level="warning",
+                remedy=f"{'give' if what == 'input' else 'read'} its values as {row.element.dtype.name}"))
+    return found
 
 
 def _input(scope: Scope, value: onnx_ir.Value) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from fidelite.errors import InvalidModel, NeedsConstant, UnsupportedType
 from fidelite.lower.sequences import TensorSequence
+from fidelite.source.element import element_type_of
 from fidelite.source.node import NodeView
 from fidelite.tflite.dims import Dim
 from fidelite.tflite.graph import Tensor
@@ -28,6 +29,7 @@ class Node(NodeView):
                  operands: Sequence[Tensor | TensorSequence | None], contents: Callable[[Tensor], Any],
                  scope: Scope | None = None) -> None:
         super().__init__(node, opsets)
+        self._opsets = opsets
         self.version = version
         """The schema version in force (`since_version`), which the lowering was chosen by."""
         self._operands = operands
@@ -68,6 +70,11 @@ class Node(NodeView):
     def inputs(self) -> list[Tensor]:
         """All operands, for operators that take any number of them."""
         return [self.input(i) for i in range(len(self._operands))]
+
+    def type_at(self, index: int) -> onnx_ir.DataType | None:
+        """The ONNX element type of the operand at `index`, which its tensor may carry in another one; None where
+        neither the model nor the schemas say it."""
+        return element_type_of(self.node.inputs[index], self._opsets) if index < len(self.node.inputs) else None
 
     @property
     def output_count(self) -> int:

@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from fidelite.errors import FideliteError, InternalError, Notice, UnsupportedAttribute, UnsupportedOp
+from fidelite.lower.carried import carried_array, carried_type
 from fidelite.lower.contents import contents_of, plain
 from fidelite.lower.node import Node
+from fidelite.lower.refused import REFUSED
 from fidelite.lower.registry import NEWEST_IN_DOMAIN, REGISTRY, Lowering
 from fidelite.lower.sequences import TensorSequence
 from fidelite.lower.values import constant_of, element_type, shape_text
+from fidelite.source.element import element_type_of
 from fidelite.source.node import NodeView, plain_domain
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.graph import Graph, Origin, Tensor
@@ -79,6 +82,9 @@ class Run:
                 f"{name} in its schema version {version} has no lowering" +
                 (f" (newest checked: opset {newest})" if version > newest else ""), code="F411",
                 remedy="export the model with opset 18 to 23")
+        if name in REFUSED:
+            reason, remedy = REFUSED[name]
+            raise UnsupportedOp(f"{name} is not converted: {reason}", remedy=remedy, details={"op": name})
         raise UnsupportedOp(f"{name} has no lowering to LiteRT's builtin operators",
                             remedy="`fidelite ops` lists what converts; an own lowering can be registered with "
                                    f"@fidelite.lowers(\"{name}\")", details={"op": name})
@@ -300,15 +306,21 @@ class Scope:
             return False
         if sum(c.nbytes for c in constants if c is not None) > MAX_FOLD_BYTES:
             return False
-        arrays = [None if c is None else c.numpy() for c in constants]
+        arrays = [None if c is None else self._as_declared(c.numpy(), v)
+                  for c, v in zip(constants, node.inputs, strict=True)]
         results = self.run.fold(node, arrays, self.run.opsets.get(plain_domain(node.domain), 1))
         if results is None or any(a is not None and a.dtype.kind in "OSU" for a in results):  # strings stay
             return False
         for value, array in zip(node.outputs, results, strict=False):
             if array is not None:
-                self.values[value] = self.b.constant(np.asarray(array), value.name or "")
+                self.values[value] = self.b.constant(carried_array(np.asarray(array)), value.name or "")
         self.run.folded += 1
         return True
+
+    def _as_declared(self, array: np.ndarray, value: onnx_ir.Value | None) -> np.ndarray:
+        """What ONNX's own operators take: an array that carries another type, in that type."""
+        row = carried_type(element_type_of(value, self.run.opsets))
+        return array if row is None else array.astype(row.dtype)
 
 
 _DEFERRED = frozenset({"Transpose", "Reshape", "Squeeze", "Unsqueeze", "Identity", "Flatten", "Cast"})

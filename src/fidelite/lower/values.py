@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fidelite.errors import InternalError, UnsupportedType, Where
+from fidelite.lower.carried import carried_array, carried_type
 from fidelite.tflite.constant import Constant
 from fidelite.tflite.dims import is_static
 from fidelite.tflite.types import ElementType
@@ -24,7 +25,10 @@ def element_type(value: onnx_ir.Value) -> ElementType:
 
 
 def onnx_element_type(dtype: onnx_ir.DataType, name: str = "") -> ElementType:
-    names = {"FLOAT": "FLOAT32", "DOUBLE": "FLOAT64", "FLOAT8E4M3FN": "FLOAT8_E4M3FN", "FLOAT8E5M2": "FLOAT8_E5M2"}
+    """The type that values of an ONNX type have in the file: its own, or one that carries it (`lower.carried`)."""
+    if (row := carried_type(dtype)) is not None:
+        return row.element
+    names = {"FLOAT": "FLOAT32", "DOUBLE": "FLOAT64"}
     wanted = names.get(dtype.name, dtype.name)
     if wanted in ElementType.__members__:
         return ElementType[wanted]
@@ -40,8 +44,8 @@ def constant_of(tensor: onnx_ir.TensorProtocol, name: str) -> Constant:
     if not is_static(shape):
         raise InternalError(f"initializer '{name}' has a dynamic shape")
     if tensor.size * element.bits // 8 <= 1024:
-        return Constant.of(np.asarray(tensor.numpy()).reshape(shape))
-    return Constant(element, shape, tensor.numpy, ("onnx", id(tensor)))
+        return Constant.of(carried_array(np.asarray(tensor.numpy()).reshape(shape)))
+    return Constant(element, shape, lambda: carried_array(tensor.numpy()), ("onnx", id(tensor)))
 
 
 def shape_text(shape: Sequence[Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -25,8 +26,12 @@ _TYPES = {
     "float8e4m3fnuz": "float8_e4m3fnuz",
     "float8e5m2": "float8_e5m2",
     "float8e5m2fnuz": "float8_e5m2fnuz",
+    "float8e8m0": "float8_e8m0fnu",
+    "float4e2m1": "float4_e2m1fn",
     "string": "str",
 }
+_PACKED = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2, "float4_e2m1fn": 4}
+"""Types of which ONNX Runtime puts several in a byte, low bits first, and numpy one."""
 
 
 class OnnxSession:
@@ -128,7 +133,10 @@ class OnnxSession:
         from onnx import helper
 
         bits = np.dtype(f"uint{8 * array.dtype.itemsize}")
-        return make.ortvalue_from_numpy_with_onnx_type(array.view(bits), helper.np_dtype_to_tensor_dtype(array.dtype))
+        onnx_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+        if array.dtype.name in _PACKED:
+            array = _packed(array)
+        return make.ortvalue_from_numpy_with_onnx_type(array.view(bits), onnx_type)
 
     def _array(self, name: str, value: Any) -> Array:
         kind: str = value.data_type()
@@ -138,6 +146,8 @@ class OnnxSession:
         if dtype == "str" or dtype_of(dtype).isbuiltin == 1:
             return value.numpy()
         raw = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
+        if dtype in _PACKED:
+            return _unpacked(raw, dtype, tuple(value.shape()))
         return np.frombuffer(bytearray(raw), dtype_of(dtype)).reshape(tuple(value.shape()))
 
     def close(self) -> None:
@@ -151,6 +161,28 @@ class OnnxSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _packed(array: Array) -> Array:
+    """Bytes that begin with the packed elements, of as many bytes as there are elements."""
+    per_byte = 8 // (width := _PACKED[array.dtype.name])
+    flat = array.view(np.uint8).reshape(-1) & ((1 << width) - 1)
+    groups = np.concatenate([flat, np.zeros(-flat.size % per_byte, np.uint8)]).reshape(-1, per_byte)
+    packed = np.bitwise_or.reduce(groups << (width * np.arange(per_byte, dtype=np.uint8)), axis=1)
+    result = np.zeros(array.shape, np.uint8)
+    result.reshape(-1)[:packed.size] = packed
+    return result
+
+
+def _unpacked(raw: bytes, dtype: str, shape: tuple[int, ...]) -> Array:
+    """The elements of packed bytes, one to a byte."""
+    per_byte = 8 // (width := _PACKED[dtype])
+    parts = np.frombuffer(raw, np.uint8)[:, None] >> (width * np.arange(per_byte, dtype=np.uint8))
+    flat = (parts & ((1 << width) - 1)).reshape(-1)[: math.prod(shape)]
+    if dtype.startswith("int"):  # the sign goes on to the left
+        flat = ((flat ^ (1 << width - 1)) - (1 << width - 1)).astype(np.uint8)
+        return flat.view(np.int8).astype(dtype_of(dtype)).reshape(shape)
+    return flat.view(dtype_of(dtype)).reshape(shape)
 
 
 def _with_outputs(model: Path | bytes, names: Sequence[str]) -> bytes:
