@@ -8,6 +8,7 @@
 #   make lint          ruff and pyright only
 #   make bench         the benchmarks (see benchmarks/)
 #   make expectations  run the whole ONNX backend suite and rewrite its table (then read the changes)
+#   make zoo         build public models (6 GB of packages), convert and prove each, rewrite docs/models.md
 #   make lock          new constraints.txt and constraints-torch.txt from the newest releases
 #   make clean         remove what these made
 #
@@ -22,7 +23,7 @@ RUN := $(BIN)/python -m
 TORCH ?=
 JOBS ?= auto
 PYTEST_ARGS ?=
-QUICK := not slow and not large and not conformance and not network
+QUICK := not slow and not large and not conformance and not zoo and not network
 
 ifneq ($(TORCH),)
 EXTRAS := test,torch
@@ -35,7 +36,7 @@ TEST_STAMP := $(VENV)/.installed-test
 endif
 PIP_INSTALL := $(RUN) pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-all test-extras test-lowest lint bench expectations lock clean
+.PHONY: help demo test test-all test-extras test-lowest lint bench expectations zoo lock clean
 
 help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
@@ -63,7 +64,7 @@ lint: $(TEST_STAMP)
 test: lint
 	$(RUN) pytest -n $(JOBS) --dist worksteal -m "$(QUICK)" $(PYTEST_ARGS)
 
-test-all: lint
+test-all: lint $(ZOO_MODELS)
 	HYPOTHESIS_PROFILE=thorough $(RUN) pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 EXTRA_TESTS := $(patsubst tests/extras/%/requirements.txt,test-extra-%,$(wildcard tests/extras/*/requirements.txt))
@@ -85,11 +86,21 @@ bench: $(TEST_STAMP)
 expectations: $(TEST_STAMP)
 	$(RUN) tests.conformance.update
 
+ZOO_MODELS := .zoo/manifest.json
+$(ZOO_MODELS): tests/zoo/requirements.txt tests/zoo/zoo_public.py tests/zoo/zoo_common.py
+	$(PYTHON) -m venv --clear $(VENV)-zoo
+	$(VENV)-zoo/bin/python -m pip install --quiet --disable-pip-version-check -r tests/zoo/requirements.txt
+	PATH="$(CURDIR)/$(VENV)-zoo/bin:$$PATH" python tests/zoo/zoo_public.py .zoo --jobs 2
+	@touch $@
+
+zoo: $(TEST_STAMP) $(ZOO_MODELS)
+	$(RUN) tests.zoo.run .zoo
+
 lock:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found"; exit 1; }
 	$(PYTHON) scripts/lock.py
 
 clean:
-	rm -rf $(VENV) $(VENV)-* build dist demo-output benchmarks/.work tests/conformance/output
+	rm -rf $(VENV) $(VENV)-* build dist demo-output benchmarks/.work tests/conformance/output .zoo
 	rm -rf .pytest_cache .ruff_cache .hypothesis
 	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -7,11 +7,15 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import onnx_ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 
 from fidelite.check import InputHint, load_samples, make_inputs
+from fidelite.check.hints import hints_of
+from fidelite.edge import Edge
 from fidelite.errors import BadSample, UsageError
 from fidelite.runtime import Port
 from fidelite.runtime.protocol import check_array
@@ -83,6 +87,18 @@ def test_indices_reach_both_ends_of_their_range() -> None:
     small = make_inputs([Port("i", "int4", (50,))])[0]["i"].astype(np.int64)
     assert small.min() == 0
     assert small.max() == 7
+
+
+def test_numbers_that_the_model_compares_with_come_first() -> None:
+    """Else one branch of an If on the sampling rate would never be run, and the proof of it would be empty."""
+    nodes = [helper.make_node("Equal", ["rate", "known"], ["same"]), helper.make_node("Cast", ["same"], ["y"], to=1)]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("rate", TensorProto.INT64, [])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [])],
+                              [numpy_helper.from_array(np.asarray(16000), "known")])
+    hints = hints_of(onnx_ir.from_proto(helper.make_model(graph)), Edge())
+    rates = [s["rate"].item() for s in make_inputs([Port("rate", "int64", ())], hints=hints)]
+    assert rates[0] == 16000
+    assert 16000 not in rates[1:]
 
 
 def test_floats_keep_their_range() -> None:

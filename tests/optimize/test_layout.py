@@ -132,3 +132,15 @@ def test_several_symbols() -> None:
     model = _small(nodes, ["N", 1, "H", "W"], {"y": ["N", 1, "H", "W"], "b": ["N", 1, "H", "W"]},
                    w=rng.standard_normal((1, 1, 3, 3)).astype(np.float32), axis=np.asarray([0]))
     assert not check_network(model, {"x": rng.standard_normal((2, 1, 5, 6)).astype(np.float32)})
+
+
+def test_gathering_by_indices_that_are_computed() -> None:
+    """Indices are no broadcast operand: they keep their rank whatever order the data have."""
+    rng = np.random.default_rng(0)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
+             helper.make_node("Pad", ["a", "pads"], ["b"], mode="reflect"),
+             helper.make_node("Conv", ["b", "w"], ["y"])]
+    model = _small(nodes, [1, 3, "H", "W"], {"y": [1, 3, "H2", "W2"]},
+                   w=rng.standard_normal((3, 3, 3, 3)).astype(np.float32),
+                   pads=np.asarray([0, 0, 2, 1, 0, 0, 2, 1], np.int64))
+    assert not check_network(model, {"x": rng.standard_normal((1, 3, 5, 6)).astype(np.float32)})

@@ -125,3 +125,11 @@ def test_values_that_graphs_inside_nodes_read_are_alive() -> None:
     given = load(graph_model(nodes, inputs, [info("y", [2]), info("z", [2])])).model
     select_outputs(given, ["y"])
     assert [n.name for n in given.graph] == ["neg", "if"]
+
+
+def test_minus_one_is_an_open_dimension() -> None:
+    """PaddlePaddle's exporter declares it so."""
+    graph = graph_model([helper.make_node("Relu", ["x"], ["y"])], [info("x", [-1, 3, "w"])], [info("y", [-1, 3, "w"])])
+    for value in (*(loaded := load(graph).model).graph.inputs, *loaded.graph.outputs):
+        assert value.shape is not None
+        assert [d if isinstance(d, int) else d.value for d in value.shape] == [None, 3, "w"]

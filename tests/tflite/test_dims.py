@@ -110,6 +110,8 @@ def test_the_ring_laws_give_equal_forms(one: Any, two: Any, three: Any, values: 
     (maximum(h, 1), h),
     (minimum(1, n), 1),
     (minimum(-1, h - 1), -1),
+    (minimum(0, maximum(h - 2, 0)), 0),
+    (minimum(2 - h + minimum(h - 2, 0), 0), 2 - h + minimum(h - 2, 0)),
     (maximum(count, 0), count),
     (maximum(maximum(h - 2, 0), 0), maximum(h - 2, 0)),
     (-((0 - h) // 1), h),

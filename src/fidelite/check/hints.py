@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from fidelite.check.inputs import InputHint
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 # Operator -> (operand that holds indices, operand and axis attribute (default) that they select along).
 _INDEXING = {"Gather": (1, 0, 0), "GatherElements": (1, 0, 0), "EmbedLayerNormalization": (0, 2, 0)}
+_COMPARING = frozenset({"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
 _THROUGH = frozenset({"Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Transpose", "Expand", "Slice"})
 _INTEGERS = frozenset({"INT64", "INT32", "INT16", "INT8", "UINT8", "UINT16", "UINT32", "UINT64"})
 
@@ -26,9 +28,11 @@ def hints_of(model: onnx_ir.Model, edge: Edge) -> dict[str, InputHint]:
         if element is not None and element.source == "bool":
             hints[name] = InputHint(0, 1, "index")  # what the file takes as numbers is true or false all the same
         elif value.dtype is not None and value.dtype.name in _INTEGERS:
-            high = _index_limit(value)
+            high, tried = _index_limit(value), _compared_with(value)
             if high is not None:
-                hints[name] = InputHint(0, max(high - 1, 0), "index")
+                hints[name] = InputHint(0, max(high - 1, 0), "index", tried=tried)
+            elif tried:
+                hints[name] = InputHint(tried=tried)
         elif name in edge.inputs:
             hints[name] = _picture_hint(edge.inputs[name], 0 if value.shape is None else len(value.shape))
     return hints
@@ -37,22 +41,48 @@ def hints_of(model: onnx_ir.Model, edge: Edge) -> dict[str, InputHint]:
 def _index_limit(value: onnx_ir.Value) -> int | None:
     """The least size of what `value` (or a view of it) selects from."""
     limits: list[int] = []
+    for node, position in _uses(value):
+        row = _INDEXING.get(node.op_type)
+        if row is not None and position == row[0]:
+            size = _size(node, row[1], row[2])
+            if size is not None:
+                limits.append(size)
+        elif node.op_type == "OneHot" and position == 0:
+            depth = node.inputs[1]
+            if depth is not None and depth.const_value is not None:
+                limits.append(int(depth.const_value.numpy().reshape(-1)[0]))
+    return min(limits, default=None)
+
+
+def _compared_with(value: onnx_ir.Value) -> tuple[int, ...]:
+    """Numbers that take each way through comparisons of `value` (or a view of it): for `== 5`, 5 and another."""
+    found: list[int] = []
+    for node, position in _uses(value):
+        if node.op_type not in _COMPARING:
+            continue
+        other = node.inputs[1 - position]
+        tensor = _constant(other)
+        if tensor is not None and tensor.size == 1:
+            number = int(tensor.numpy().reshape(-1)[0])
+            found += [number, number - 1, number + 1]
+    return tuple(dict.fromkeys(found))
+
+
+def _uses(value: onnx_ir.Value) -> Iterator[tuple[onnx_ir.Node, int]]:
+    """Who reads `value` or a view of it, and as which operand."""
     pending, seen = [value], {value}
     while pending:
         for node, position in pending.pop().uses():
-            row = _INDEXING.get(node.op_type)
-            if row is not None and position == row[0]:
-                size = _size(node, row[1], row[2])
-                if size is not None:
-                    limits.append(size)
-            elif node.op_type == "OneHot" and position == 0:
-                depth = node.inputs[1]
-                if depth is not None and depth.const_value is not None:
-                    limits.append(int(depth.const_value.numpy().reshape(-1)[0]))
-            elif node.op_type in _THROUGH and position == 0:
+            yield node, position
+            if node.op_type in _THROUGH and position == 0:
                 pending += [v for v in node.outputs if v not in seen]
                 seen.update(node.outputs)
-    return min(limits, default=None)
+
+
+def _constant(value: onnx_ir.Value | None) -> onnx_ir.TensorProtocol | None:
+    import onnx_ir
+
+    return onnx_ir.convenience.get_const_tensor(value) if value is not None else None
 
 
 def _size(node: onnx_ir.Node, operand: int, axis: int) -> int | None:

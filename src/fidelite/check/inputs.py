@@ -36,13 +36,15 @@ class InputHint:
     "picture": smooth along all axes but the batch and the channels, "index": whole numbers spread over the
     range with both ends among them, "mask": ones, then zeros along the last axis, "values": a normal mix. By
     default, floats of rank 3 and more and 8-bit integers of rank 4 and more are pictures. `channel_axis` is
-    where a picture's channels lie (default 1; for rank 3: 0).
+    where a picture's channels lie (default 1; for rank 3: 0). `tried` are numbers that the model compares a
+    single number with: each takes another way through it, so the samples go through them first.
     """
 
     low: float | None = None
     high: float | None = None
     kind: Kind | None = None
     channel_axis: int | None = None
+    tried: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.low is not None and self.high is not None and self.low > self.high:
@@ -130,8 +132,10 @@ def _integers(
         smooth = _within(_picture(rng, shape, hint.channel_axis), low, high, index)
         return np.rint(smooth).astype(np.int64)
     values = rng.integers(low, high, shape, dtype=np.int64, endpoint=True)
-    if values.size == 1 and index < 2:
-        values[...] = (low, high)[index]
+    if values.size == 1:
+        first = [v for v in hint.tried if least <= v <= most] or [low, high]
+        if index < len(first):
+            values[...] = first[index]
     elif values.size > 1:
         values.flat[rng.choice(values.size, 2, replace=False)] = (low, high)
     return values

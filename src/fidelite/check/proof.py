@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]
 
-# Sizes tried for free dimensions: of the batch (axis 0), of the spatial axes of pictures, of other axes.
-_FREE_SIZES = ((1, 64, 8), (2, 96, 12), (1, 224, 16), (2, 256, 32), (1, 512, 64))
+# Sizes tried for free dimensions: of the batch (axis 0), of the spatial axes of pictures, of other axes. What a row
+# does not suit (a window that is longer, a table of positions that is shorter), a later one may.
+_FREE_SIZES = ((1, 64, 8), (2, 96, 12), (1, 224, 16), (2, 256, 32), (1, 512, 64), (2, 320, 300), (1, 640, 576),
+               (1, 32, 1024), (2, 48, 4096))
 _MOST_CLASSES = 4096
 
 
@@ -146,7 +148,7 @@ def _sizes(ports: Sequence[Port], row: tuple[int, int, int]) -> dict[str, int]:
     for port in ports:
         for axis, dim in enumerate(port.shape):
             if isinstance(dim, str):
-                sizes.setdefault(dim, batch if axis == 0 else picture if len(port.shape) >= 4 else other)
+                sizes.setdefault(dim, batch if axis == 0 else picture if len(port.shape) == 4 else other)
     return sizes
 
 

@@ -257,7 +257,9 @@ def _finish(
     from fidelite.source.batch import implied_shapes
     from fidelite.source.faults import find_faults
     from fidelite.source.operands import check_operands
+    from fidelite.source.shapes import open_negative_dimensions
 
+    open_negative_dimensions(model)
     missing = _missing_errors(found.missing, path, model, None)
     contradictions = check_operands(model)
     faults = find_faults(model, contradictions)

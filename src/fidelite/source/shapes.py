@@ -177,3 +177,12 @@ def _unknown(kind: str, name: str, known: Sequence[str], code: str, option: str)
         else f"name one of the model's {kind}s",
         details={"name": name, "nearest": near, "known": list(known)},
     )
+
+
+def open_negative_dimensions(model: ir.Model) -> None:
+    """Some exporters (PaddlePaddle's) declare -1 for a dimension that is open: take it so."""
+    for graph in model.graphs():
+        values = [*graph.inputs, *graph.outputs, *(v for node in graph for v in node.outputs)]
+        for value in values:
+            if value.shape is not None and any(isinstance(d, int) and d < 0 for d in value.shape):
+                value.shape = ir.Shape([None if isinstance(d, int) and d < 0 else d for d in value.shape])

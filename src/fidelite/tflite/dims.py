@@ -243,6 +243,9 @@ def _without(atom: Opaque, factor: int, rest: Dim, depth: int) -> Bounds:
         least = 0 if least is None else max(least, 0)
         return (None if low is None else low - factor * least,
                 None if high is None or most is None else high - factor * max(most, 0))
+    if atom.kind == "min" and factor > 0:
+        low, high = _without(atom, -factor, rest * -1, depth)
+        return None if high is None else -high, None if low is None else -low
     if atom.kind == "floordiv" and isinstance(size := atom.right, int) and size:  # x - (k - 1) <= k (x // k) <= x
         low, high = bounds(rest * size + atom.left * factor, depth)
         slack = factor * (size - 1)

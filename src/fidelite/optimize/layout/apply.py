@@ -100,7 +100,7 @@ class _Rewrite:
                     inputs[position] = self._in_order(root, view)
                 else:
                     moved = self._in_order(root, compose(view, own))
-                    inputs[position] = self._full_rank(moved, own, operator, label)
+                    inputs[position] = self._full_rank(moved, label) if rule.broadcasts else moved
         else:
             for position, tensor in operands:
                 inputs[position] = self._in_order(*self.problem.view(tensor))
@@ -143,10 +143,10 @@ class _Rewrite:
         sizes = [d if isinstance(d, int) else -1 for d in shape]
         return self.b.one("RESHAPE", [tensor, self.b.int32(sizes)], tensor.element, shape, newShape=sizes)
 
-    def _full_rank(self, tensor: Tensor, own: Permutation, operator: Operator, label: Permutation) -> Tensor:
+    def _full_rank(self, tensor: Tensor, label: Permutation) -> Tensor:
         """A broadcast operand of lower rank, with the unit axes that `label` puts between its own."""
         rank = len(label)
-        if tensor.rank in (0, rank) or operator.op == "RESHAPE" or operator.outputs[0].rank != rank:
+        if tensor.rank in (0, rank):
             return tensor
         lead = rank - tensor.rank
         dims = iter(tensor.shape)

@@ -47,6 +47,8 @@ class Rule:
     remap: Callable[[Operator, Permutation, Builder], Remapped] = lambda operator, label, b: NO_CHANGE
     main: int = 0
     """The operand whose axes the label permutes (the result's for broadcasting operators)."""
+    broadcasts: bool = False
+    """Whether the axes of an operand of lower rank are the label's last ones."""
 
 
 def rule_of(operator: Operator) -> Rule | None:
@@ -89,7 +91,7 @@ def _remap_broadcast(operator: Operator, label: Permutation, b: Builder) -> Rema
     return Remapped(changed, {})
 
 
-ELEMENTWISE = Rule(_result_rank, _bind_broadcast, _remap_broadcast)
+ELEMENTWISE = Rule(_result_rank, _bind_broadcast, _remap_broadcast, broadcasts=True)
 
 
 # -- along an axis that is an option or a constant operand
@@ -271,7 +273,7 @@ RULES: dict[str, Rule] = {
     "TILE": _per_axis(1),
     "SLICE": _per_axis(1, 2),
     "STRIDED_SLICE": Rule(_main_rank(0), _bind_strided_slice, _remap_strided_slice),
-    "BROADCAST_TO": Rule(_result_rank, _bind_broadcast_to, _remap_broadcast_to),
+    "BROADCAST_TO": Rule(_result_rank, _bind_broadcast_to, _remap_broadcast_to, broadcasts=True),
     "GATHER": Rule(_main_rank(0), _bind_gather, _remap_gather),
     "SOFTMAX": Rule(_main_rank(0), _bind_last_axis),
     "LOG_SOFTMAX": Rule(_main_rank(0), _bind_last_axis),
