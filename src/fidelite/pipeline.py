@@ -116,7 +116,7 @@ def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | No
     raise_all(errors_of(profile, profile.before(options)))
     recipe = recipe_of(options.precision)
     clock = _Clock(on_progress)
-    result = _graph(model, options, clock)
+    result = _graph(model, options, profile, clock)
     if recipe is not None:
         if refuse:
             raise_all(errors_of(profile, [f for f in profile.check(result.model) if not f.rule.depends_on_precision]))
@@ -129,7 +129,7 @@ def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | No
     return result
 
 
-def _graph(model: AnyModel, options: ConvertOptions, clock: _Clock) -> Conversion:
+def _graph(model: AnyModel, options: ConvertOptions, profile: Profile, clock: _Clock) -> Conversion:
     """Source to the optimized float graph."""
     with clock.stage("read"):
         source = _read(model, options)
@@ -146,6 +146,8 @@ def _graph(model: AnyModel, options: ConvertOptions, clock: _Clock) -> Conversio
         lowered = lower_model(source.model, fold=fold, on_node=clock.counter("lower"))
         edge = plan_edge(options, {t.name: t.shape for t in lowered.model.main.inputs},
                          {t.name: t.shape for t in lowered.model.main.outputs})
+        edge = edge.retyped({t.name: t.element.name.lower() for t in lowered.model.main.inputs},
+                            {t.name: t.element.name.lower() for t in lowered.model.main.outputs}, profile.elements)
         apply_edge(lowered.model, edge)
         edge = edge.carrying(lowered.carried_inputs, lowered.carried_outputs)
     with clock.stage("optimize"):

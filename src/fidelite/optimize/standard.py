@@ -11,6 +11,7 @@ from fidelite.optimize.depth import FindDepthToSpace
 from fidelite.optimize.fuse import DropNeedlessBroadcasts, FuseActivations, FuseTransposesIntoProducts
 from fidelite.optimize.layout import ChooseLayout
 from fidelite.optimize.memory import KeepValues
+from fidelite.optimize.outputs import FillOutputs
 from fidelite.optimize.padding import PadPoolsWithZeros
 from fidelite.optimize.passes import Pass
 from fidelite.optimize.share import CancelCasts, ShareEqualOperators
@@ -23,7 +24,7 @@ STANDARD: Sequence[Sequence[Pass]] = (
      FuseTransposesIntoProducts(), FoldAffine(), FuseActivations(), PadPoolsWithZeros(), DropNeedlessBroadcasts(),
      ShareEqualOperators(), DropDeadOperators()),
     (FindDepthToSpace(), DropDeadOperators()),
-    (KeepValues(),),
+    (KeepValues(), FillOutputs()),
 )
 
 # Exact rewrites that only one target asks for; they run after the standard ones.

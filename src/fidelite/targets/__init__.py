@@ -17,6 +17,7 @@ __all__ = ["HOMES", "Finding", "Profile", "Rule", "available", "profile_of"]
 # Target -> the module with its PROFILE.
 HOMES: Mapping[str, str] = {
     "cpu": "fidelite.targets.cpu",
+    "web": "fidelite.targets.web",
 }
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fidelite.errors import Notice, TargetError, Where
@@ -55,8 +55,9 @@ class Profile:
     """What a target takes.
 
     `check` looks at a finished model and changes nothing; `before` looks at the options, before any work is done.
-    `run_here` says in a sentence how far the target was tried without the device. `error`, `warning` and `notice` are
-    the codes under which findings of the levels refused, fallback and note are told.
+    `elements` says what becomes of an element type of inputs and outputs (numpy's names; those not named stay), with a
+    cast inside the graph. `run_here` says in a sentence how far the target was tried without the device. `error`,
+    `warning` and `notice` are the codes under which findings of the levels refused, fallback and note are told.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Profile:
     check: Callable[[Model], list[Finding]]
     run_here: str
     before: Callable[[ConvertOptions], list[Finding]] = _nothing
+    elements: Mapping[str, str] = field(default_factory=dict[str, str])
     error: str = "F470"
     warning: str = "W470"
     notice: str = "N470"
