@@ -87,7 +87,7 @@ class Edge:
             array = ((array.astype(np.float64) * facts.scale - mean) / std).astype(array.dtype)
         if edge.element is not None:
             array = _cast(array, edge.element.source)
-        return np.ascontiguousarray(array)
+        return np.asarray(array, order="C")
 
     def from_source(self, answers: Arrays) -> dict[str, np.ndarray]:
         """What the result must answer where the source answers `answers`.

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import fidelite
 from fidelite.errors import Mismatch
@@ -229,3 +230,34 @@ def test_a_wrong_lowering_is_never_published(files: tuple[Path, Path], tmp_path:
     found = bisected(files[0], path).divergence
     assert found is not None
     assert "n1" in found.nodes
+
+
+def test_bodies_scalars_and_constants_without_elements(tmp_path: Path) -> None:
+    """An If of the model's own, a scalar input, a RESHAPE to (): bisect takes them apart as anything else."""
+    def branch(name: str, op: str) -> onnx.GraphProto:
+        return helper.make_graph([helper.make_node(op, ["half"], [name])], name, [],
+                                 [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3])])
+
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["half"], name="n0"),
+        helper.make_node("Equal", ["rate", "known"], ["same"], name="n1"),
+        helper.make_node("If", ["same"], ["chosen"], name="n2", then_branch=branch("a", "Sqrt"),
+                         else_branch=branch("b", "Exp")),
+        helper.make_node("Cast", ["rate"], ["factor"], name="n3", to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["chosen", "factor"], ["y"], name="n4")]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 3]),
+                     helper.make_tensor_value_info("rate", TensorProto.INT64, [])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 3])],
+        [numpy_helper.from_array(np.asarray(2), "known")])
+    source, wrong = tmp_path / "net.onnx", tmp_path / "wrong.tflite"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), source)
+    result = fidelite.convert(source)
+    assert fidelite.verify(source, result.save(tmp_path / "net.tflite"), bisect=True).divergence is None
+    branch_of = next(g for g in result.model.graphs if any(o.op == "EXP" for o in g.operators))
+    next(o for o in branch_of.operators if o.op == "EXP").op = "SQRT"
+    with wrong.open("wb") as stream:
+        write_model(result.model, stream)
+    found = fidelite.verify(source, wrong, bisect=True).divergence
+    assert found is not None
+    assert "n2" in found.nodes

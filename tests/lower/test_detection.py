@@ -54,6 +54,19 @@ def test_many_boxes_with_equal_scores() -> None:
     check(one_node("NonMaxSuppression", inputs, constants=params, operands=_OPERANDS, opset=11), inputs)
 
 
+@pytest.mark.parametrize("count", [0, 1, 2, 40])
+@pytest.mark.parametrize("most", [3, 2**60])
+def test_a_number_of_boxes_that_only_the_run_time_knows(count: int, most: int) -> None:
+    inputs = {"b": _boxes(count, 2, count, False),
+              "s": np.random.default_rng(count).integers(0, 8, (2, 3, count)).astype(np.float32) / 8}
+    params = {"m": ints(most), "i": np.asarray([0.25], np.float32), "t": np.asarray([0.1], np.float32)}
+    model = one_node("NonMaxSuppression", inputs, constants=params, operands=_OPERANDS, opset=11)
+    for name, axis in (("b", 1), ("s", 2)):
+        port = next(v for v in model.graph.input if v.name == name)
+        port.type.tensor_type.shape.dim[axis].dim_param = f"n_{name}"
+    check(model, inputs)
+
+
 def test_none_are_asked_for() -> None:
     inputs = {"b": _boxes(0, 1, 4, False), "s": np.ones((1, 1, 4), np.float32)}
     assert len(lowered(one_node("NonMaxSuppression", inputs, opset=11)).main.outputs) == 1
@@ -63,5 +76,5 @@ def test_refused() -> None:
     many = {"b": np.zeros((1, 2, 4), np.float32), "s": np.zeros((1, 1001, 2), np.float32)}
     refuses(UnsupportedAttribute, "1001 classes", "NonMaxSuppression", many, {"m": ints(1)}, opset=11)
     model = one_node("NonMaxSuppression", many, constants={"m": ints(1)}, opset=11)
-    with pytest.raises(NeedsStaticShape, match="NonMaxSuppression needs"):
+    with pytest.raises(NeedsStaticShape, match="the number of classes"):
         lowered(dynamic(model, ["s"]))

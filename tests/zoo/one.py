@@ -11,6 +11,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,47 @@ def largest_error(wanted: dict[str, np.ndarray], found: dict[str, np.ndarray]) -
     return worst
 
 
+def attempts(model: Path, folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ways to convert, each with its name: as it comes, then with what a user would add."""
+    yield "", {}
+    asked = questions(model)
+    if "io" not in asked:
+        return
+    with OnnxSession(model) as session:
+        feeds = named_as(session, asked["io"])
+        opened = {p.name: feeds[p.name].shape for p in session.inputs if not all(isinstance(d, int) for d in p.shape)}
+    if opened:
+        yield "--shape", {"shapes": opened}
+    pictures = [a for a in feeds.values() if a.ndim == 4]
+    if len(pictures) == len(feeds) == 1:  # what the network was made for, where made pictures lead it astray
+        (name, array), = feeds.items()
+        own: dict[str, Any] = {name: np.stack([array, array[..., ::-1], 0.8 * array + 0.1 * array.mean()])}
+        np.savez(folder / "own.npz", **own)
+        yield "--samples", {"samples": folder / "own.npz"}
+
+
+def converted(model: Path, folder: Path) -> tuple[str, fidelite.Conversion]:
+    """The first attempt that succeeds. Raises what the first one raised."""
+    first: FideliteError | None = None
+    for way, options in attempts(model, folder):
+        try:
+            return way, fidelite.convert(model, **options)
+        except FideliteError as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
 def judge(model: Path) -> dict[str, Any]:
     """What became of one file, as plain data."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _judged(model, Path(folder))
+
+
+def _judged(model: Path, folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
     try:
-        result = fidelite.convert(model)
+        way, result = converted(model, folder)
     except FideliteError as error:
         reasons = sorted({(e.code, e.where.op, e.reason) for e in error.errors})
         return {"status": "refused" if error.exit_code == 4 else "failed", "codes": sorted({r[0] for r in reasons}),
@@ -76,18 +113,19 @@ def judge(model: Path) -> dict[str, Any]:
     assert result.verification is not None
     taken = result.delegation
     answer: dict[str, Any] = {
-        "status": result.verification.verdict, "operators": len(operators),
+        "status": result.verification.verdict, "way": way, "operators": len(operators),
         "transposes": sum(o.op == "TRANSPOSE" for o in operators), "seconds": seconds,
         "delegated": None if taken is None else [taken.taken, taken.total],
         "notices": sorted({n.code for n in result.notices}), "asked": {}}
-    with tempfile.TemporaryDirectory() as folder:
-        file = result.save(Path(folder) / "model.tflite")
-        answer["bytes"] = file.stat().st_size
-        for name, feeds in questions(model).items():
-            with OnnxSession(model) as source:
-                wanted = source.run(named_as(source, feeds))
-            with LiteRtSession(file) as session:
-                answer["asked"][name] = largest_error(wanted, session.run(named_as(session, feeds)))
+    file = result.save(folder / "model.tflite")
+    answer["bytes"] = file.stat().st_size
+    for name, feeds in questions(model).items():
+        if name == "io_alt" and way == "--shape":
+            continue
+        with OnnxSession(model) as source:
+            wanted = source.run(named_as(source, feeds))
+        with LiteRtSession(file) as session:
+            answer["asked"][name] = largest_error(wanted, session.run(named_as(session, feeds)))
     return answer
 
 

@@ -14,6 +14,10 @@ architectures with seeded weights, exported by both of PyTorch's exporters, some
 by ONNX Runtime. Each file is converted with default options and proven against ONNX Runtime; then the result is asked
 the zoo's own inputs, at a second size too where dimensions are open.
 
+Where default options do not do, what a user would add is tried, and told: `--shape` with the shapes of the zoo's
+inputs (a rank that depends on a size), `--samples` with pictures of the kind the network was made for (a detector of
+random weights orders its boxes by noise on others).
+
 *largest error* is that of any output, as a share of its largest magnitude, over the zoo's own inputs. *on XNNPACK*
 counts operators of the main graph.
 """
@@ -36,7 +40,7 @@ def text(rows: dict[str, dict[str, Any]]) -> str:
         lines.append("")
     lines += ["## What is proven\n", "| model | export | operators | TRANSPOSE | on XNNPACK | size | largest error |",
               "| --- | --- | ---: | ---: | ---: | ---: | ---: |"]
-    lines += [f"| {_model(n)} | {_export(n)} | {r['operators']} | {r['transposes']} | {_taken(r)} | "
+    lines += [f"| {_model(n)} | {_export(n)}{_way(r)} | {r['operators']} | {r['transposes']} | {_taken(r)} | "
               f"{r['bytes'] / 1e6:.2f} MB | {_error(r)} |" for n, r in sorted(good.items())]
     return "\n".join(lines) + "\n"
 
@@ -48,6 +52,10 @@ def _model(name: str) -> str:
 def _export(name: str) -> str:
     export = name.split("/")[1]
     return _EXPORTS.get(export, export)
+
+
+def _way(row: dict[str, Any]) -> str:
+    return f", `{row['way']}`" if row.get("way") else ""
 
 
 def _reasons(row: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ from fidelite.errors import RuntimeCrash
 from fidelite.runtime.litert import LiteRtSession
 from fidelite.runtime.process import Worker
 from fidelite.runtime.protocol import Array, Arrays
-from fidelite.tflite.graph import Graph, Model, Operator, Tensor
+from fidelite.tflite.graph import Graph, Model, Operator, Tensor, with_called
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -142,7 +142,7 @@ class Bisection:
         arrays: dict[str, Array] = {}
         for name, tensor in feeds.items():
             array = sample[tensor.name] if tensor.origin is None else self._expected(tensor, values)
-            arrays[name] = np.ascontiguousarray(array)
+            arrays[name] = np.asarray(array, order="C")
         with LiteRtSession(stream.getvalue(), worker=worker) as session:
             found = session.run(arrays)
         return {tensor: found[name] for name, tensor in names.items()}
@@ -224,13 +224,14 @@ def explode(steps: Sequence[Step]) -> tuple[Model, dict[str, Tensor], dict[str, 
             for tensor in operator.outputs:
                 inner[tensor] = _copy(tensor)
                 results.append(inner[tensor])
-            copy = Operator(operator.op, [operand(t) for t in operator.inputs], results, operator.options)
+            copy = Operator(operator.op, [operand(t) for t in operator.inputs], results, operator.options,
+                            graphs=operator.graphs)
             graph.append(copy)
         result = inner[step.target]
         result.name = f"out{number}"
         graph.outputs.append(result)
         outputs[result.name] = step.target
-    return Model([graph]), {t.name: source for source, t in inputs.items()}, outputs
+    return Model(with_called(graph)), {t.name: source for source, t in inputs.items()}, outputs
 
 
 def _copy(tensor: Tensor) -> Tensor:

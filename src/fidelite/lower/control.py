@@ -85,7 +85,8 @@ def _common(node: Node, scope: Scope, a: Tensor, c: Tensor) -> tuple[ElementType
         raise UnsupportedAttribute(
             f"its branches give '{a.name}' of {a.rank} dimensions ({a.element.name}) and '{c.name}' of {c.rank} "
             f"({c.element.name}), and LiteRT's IF gives one type", where=node.where(),
-            remedy="let both branches give the same type, or fix what the condition is computed from")
+            remedy="where the condition is computed from a size, fix that: --shape NAME=1,3,512,512; else let both "
+                   "branches give the same type")
     return a.element, kept_dims(scope, a.shape, c.shape)
 
 

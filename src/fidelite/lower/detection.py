@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from fidelite.errors import UnsupportedAttribute
+from fidelite.lower.filling import counting
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
 from fidelite.tflite.builder import Builder
+from fidelite.tflite.dims import Dim, minimum
 from fidelite.tflite.graph import Tensor
 from fidelite.tflite.types import ElementType
 
@@ -19,7 +21,7 @@ _LOWEST = float(np.finfo(np.float32).min)
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
-@lowers("NonMaxSuppression", since=10, partial="dynamic numbers of images, classes and boxes")
+@lowers("NonMaxSuppression", since=10, partial="dynamic numbers of images and classes")
 def non_max_suppression(node: Node, b: Builder) -> Tensor:
     """Rows of (image, class, box): boxes by falling score, without those that overlap an earlier one too much.
 
@@ -28,10 +30,13 @@ def non_max_suppression(node: Node, b: Builder) -> Tensor:
     The kernel gives a box that does not overlap itself (an empty one) again and again: see `_apart`.
     """
     boxes, scores = node.input(0), node.input(1)
-    images, classes, count = b.static(scores, "NonMaxSuppression")
-    b.static(boxes, "NonMaxSuppression")
+    images = b.static_dim(boxes.shape[0], "the number of images in NonMaxSuppression")
+    classes = b.static_dim(scores.shape[1], "the number of classes in NonMaxSuppression")
+    if not isinstance(scores.shape[2], int):
+        boxes, scores = _never_empty(boxes, scores, b)
+    count = scores.shape[2]
     most = _most(node, count)
-    if not images * classes * count or most == 0:
+    if not images * classes or count == 0 or most == 0:
         return b.constant(np.zeros((0, 3), np.int64))
     if images * classes > MOST_LISTS:
         raise UnsupportedAttribute(f"{images} images of {classes} classes would take {images * classes} kernels",
@@ -40,7 +45,7 @@ def non_max_suppression(node: Node, b: Builder) -> Tensor:
     if threshold is None:  # all take part, -inf too
         scores, threshold = b.maximum(scores, b.scalar(_LOWEST, scores)), b.scalar(-np.inf, scores)
     values, order = b.top_k(scores, count)
-    ranks = b.constant(np.arange(count - 1, -1, -1, dtype=np.float32))
+    ranks = _falling(count, b)
     ranks = b.select(b.compare("GREATER", values, threshold), ranks, b.scalar(-1.0, ranks))
     if node.int_("center_point_box", 0):
         boxes = _corners(boxes, b)
@@ -53,12 +58,29 @@ def non_max_suppression(node: Node, b: Builder) -> Tensor:
     return b.cast(b.concat(rows, 0), ElementType.INT64)
 
 
-def _most(node: Node, count: int) -> int:
+def _falling(count: Dim, b: Builder) -> Tensor:
+    """count - 1, ... 1, 0 as float32."""
+    if isinstance(count, int):
+        return b.constant(np.arange(count - 1, -1, -1, dtype=np.float32))
+    return b.cast(b.sub(b.size_operand(count - 1), counting(count, b)), ElementType.FLOAT32)
+
+
+def _never_empty(boxes: Tensor, scores: Tensor, b: Builder) -> tuple[Tensor, Tensor]:
+    """One more box, whose score of -inf no threshold lets in: LiteRT's kernels take no empty lists."""
+    images, classes = boxes.shape[0], scores.shape[1]
+    more = b.broadcast_to(b.constant(np.zeros((1, 1, 4), np.float32)), (images, 1, 4))
+    lowest = b.broadcast_to(b.constant(np.full((1, 1, 1), -np.inf, np.float32)), (images, classes, 1))
+    return b.concat([boxes, more], 1), b.concat([scores, lowest], 2)
+
+
+def _most(node: Node, count: Dim) -> Dim:
     """How many boxes a list can have at most."""
     if node.optional(2) is None:
         return 0
     known = node.input(2).constant
-    return count if known is None else min(max(int(known.numpy().reshape(-1)[0]), 0), count)
+    if known is None:
+        return count
+    return minimum(min(max(int(known.numpy().reshape(-1)[0]), 0), 2**31 - 1), count)
 
 
 def _limit(node: Node, b: Builder) -> Tensor | None:
@@ -92,10 +114,14 @@ def _apart(boxes: Tensor, threshold: Tensor, b: Builder) -> Tensor:
 
     Far is 2^64: the areas of boxes that reach there are no float32.
     """
-    count = b.static_dim(boxes.shape[1], "the number of boxes")
-    start = np.ldexp(1.0, 64) + np.ldexp(np.arange(count, dtype=np.float64), 42)
-    zero, one = np.zeros(count), np.ones(count)
-    far = b.constant(np.stack([start, zero, start + np.ldexp(1.0, 41), one], 1).astype(np.float32))
+    count = boxes.shape[1]
+    corner = np.asarray([[2.0**64, 0.0, 2.0**64 + 2.0**41, 1.0]], np.float32)
+    step = np.asarray([[2.0**42, 0.0, 2.0**42, 0.0]], np.float32)  # exact below 2^22 boxes
+    if isinstance(count, int):
+        far = b.constant(corner + np.arange(count, dtype=np.float32)[:, None] * step)
+    else:
+        places = b.reshape(b.cast(counting(count, b), ElementType.FLOAT32), (count, 1))
+        far = b.add(b.mul(places, b.constant(step)), b.constant(corner))
     first, second = b.split(boxes, [2, 2], 2)
     height, width = b.split(b.unary("ABS", b.sub(second, first)), [1, 1], 2)
     real = b.compare("GREATER", b.mul(height, width), b.scalar(0.0, height))
@@ -116,17 +142,17 @@ def _row(x: Tensor, at: Sequence[int], b: Builder) -> Tensor:
     return b.reshape(cut, x.shape[len(at):])
 
 
-def _one_list(b: Builder, parts: Sequence[Tensor], overlap: Tensor, most: int, at: tuple[int, int],
+def _one_list(b: Builder, parts: Sequence[Tensor], overlap: Tensor, most: Dim, at: tuple[int, int],
               limit: Tensor | None) -> Tensor:
     """The rows of one class of one image, int32 [found, 3]."""
     boxes, ranks, order = parts
-    operands = [b.gather(boxes, order, 0), ranks, b.int32(most), overlap, b.scalar(-0.5, ranks)]
+    operands = [b.gather(boxes, order, 0), ranks, b.size_operand(most), overlap, b.scalar(-0.5, ranks)]
     chosen, found = b.emit("NON_MAX_SUPPRESSION_V4", operands,
                            [(ElementType.INT32, (most,)), (ElementType.INT32, ())])
     number = b.reshape(found, (1,))
     if limit is not None:
         number = b.minimum(number, limit)
-    place = b.constant(np.tile(np.asarray(at, np.int32), (most, 1)))
+    place = b.broadcast_to(b.constant(np.asarray([at], np.int32)), (most, 2))
     rows = b.concat([place, b.reshape(b.gather(order, chosen, 0), (most, 1))], 1)
     size = b.concat([number, b.int32([3])], 0)
     cut = b.emit("SLICE", [rows, b.int32([0, 0]), size], [(ElementType.INT32, (most, 3))])[0]

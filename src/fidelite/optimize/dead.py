@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fidelite.optimize.passes import Log
-from fidelite.tflite.graph import Model
+from fidelite.tflite.graph import Model, with_called
 from fidelite.tflite.ops import OPS
 
 
@@ -32,7 +32,5 @@ class DropDeadOperators:
 
 def _drop_uncalled(model: Model) -> None:
     """Forget graphs that no operator calls any more."""
-    called = [model.main, *(s.graph for s in model.signatures)]
-    for graph in called:  # grows while it is walked
-        called += [g for operator in graph.operators for g in operator.graphs if g not in called]
+    called = set(with_called(model.main, *(s.graph for s in model.signatures)))
     model.graphs[:] = [graph for graph in model.graphs if graph in called]

@@ -65,6 +65,11 @@ class _Reader:
         graph.inputs = [tensors[table.Inputs(i)] for i in range(table.InputsLength())]
         for i in range(table.OperatorsLength()):
             graph.append(self._operator(table.Operators(i), tensors, graphs))
+        for tensor in tensors:  # a constant of no elements has no bytes to be told by
+            if tensor.users and tensor.producer is None and tensor.constant is None and tensor not in graph.inputs \
+                    and tensor.is_static and 0 in tensor.shape:
+                empty = np.zeros(tensor.static_shape, tensor.element.dtype)
+                tensor.constant = Constant.of(empty)
         graph.outputs = [tensors[table.Outputs(i)] for i in range(table.OutputsLength())]
         return tensors
 

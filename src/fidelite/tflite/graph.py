@@ -208,6 +208,17 @@ class Graph:
         self._operators = ordered
 
 
+def with_called(*graphs: Graph) -> list[Graph]:
+    """`graphs`, and all that their operators call, and so on."""
+    found = dict.fromkeys(graphs)
+    pending = list(found)
+    while pending:
+        called = dict.fromkeys(g for operator in pending.pop().operators for g in operator.graphs if g not in found)
+        found |= called
+        pending += called
+    return list(found)
+
+
 @dataclass
 class Signature:
     """A named way to call a graph; names are the source's own."""

@@ -195,6 +195,13 @@ class BuilderCore:
             return parts[0]
         return self.emit("CONCATENATION", parts, [(ElementType.INT32, (len(dims),))], {"axis": 0})[0]
 
+    def size_operand(self, dim: Dim) -> Tensor:
+        """A dimension as an int32 scalar: a constant, or computed at run time."""
+        if isinstance(dim, int):
+            return self.int32(dim)
+        return self._once(("size", dim), lambda: self.one(
+            "RESHAPE", [self.shape_operand([dim]), self.int32([])], ElementType.INT32, (), newShape=[]))
+
     def _run_length(self, dims: Sequence[Dim]) -> int:
         """How many of the first `dims` one operand gives: constants, or neighbours in the shape of one tensor."""
         if isinstance(dims[0], int):

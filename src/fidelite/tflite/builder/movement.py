@@ -233,11 +233,11 @@ class MovementBuilder(ElementwiseBuilder):
                           exclusive=exclusive, reverse=reverse)
         return self.cast(result, x.element)
 
-    def top_k(self, x: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def top_k(self, x: Tensor, k: Dim) -> tuple[Tensor, Tensor]:
         """The `k` largest along the last axis, descending, and their int32 indices (lower index first in ties)."""
         wide = self.compute_type("TOPK_V2", x.element)
         shape = (*x.shape[:-1], k)
-        values, indices = self.emit("TOPK_V2", [self.cast(x, wide), self.int32(k)],
+        values, indices = self.emit("TOPK_V2", [self.cast(x, wide), self.size_operand(k)],
                                     [(wide, shape), (ElementType.INT32, shape)])
         return self.cast(values, x.element), indices
 
