@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from fidelite.errors import UnsupportedType
+from fidelite.errors import InvalidModel, UnsupportedType
 from tests.lower.elements import FLOATS, INTEGERS, SEEDS, Shape, agrees, full_range, shapes, values, versions
 from tests.lower.support import Array, check, lowered, one_node
 
@@ -149,3 +149,28 @@ def test_by_name() -> None:
     """Before opset 6 the type is a string."""
     x = np.array([1.7, -2.2], np.float32)
     check(one_node("Cast", {"x": x}, opset=1, to="INT32"), {"x": x}, expected={"y0": np.array([1, -2], np.int32)})
+
+
+_PAIRS = [(a, b) for a in (*FLOATS, *INTEGERS) for b in (*FLOATS, *INTEGERS)
+          if np.dtype(a).itemsize == np.dtype(b).itemsize]
+
+
+@given(shapes(), st.sampled_from(_PAIRS), SEEDS)
+def test_bit_cast(shape: Shape, pair: tuple[str, str], seed: int) -> None:
+    source, target = pair
+    x = values(shape, source, seed) if source in FLOATS else full_range(shape, source, seed)
+    if target in FLOATS:  # numbers only: the comparison of NaNs is not about their bits
+        x = np.asarray(values(shape, target, seed)).view(source)
+    model = one_node("BitCast", {"x": x}, opset=26, to=helper.np_dtype_to_tensor_dtype(np.dtype(target)))
+    check(model, {"x": x}, rtol=0, atol=0, expected={"y0": x.view(target)})
+
+
+def test_bit_cast_refusals() -> None:
+    with pytest.raises(UnsupportedType, match="bits"):
+        lowered(one_node("BitCast", {"x": np.ones(3, np.uint8)}, opset=26, to=TensorProto.FLOAT8E5M2))
+    model = one_node("BitCast", {"x": np.ones(3, np.int32)}, opset=26, to=TensorProto.FLOAT)
+    model.graph.node[0].attribute[0].i = TensorProto.INT64
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_empty_tensor_value_info("y0"))
+    with pytest.raises(InvalidModel, match="wide"):
+        lowered(model)

@@ -57,3 +57,16 @@ def test_refused() -> None:
     params = {"r": np.asarray([[0, 0, 1, 1], [0, 0, 4, 4]], np.float32), "i": ints(0, 0)}
     refuses(NeedsConstant, "sampling_ratio 0", "RoiAlign", {**x, **params}, opset=16)
     refuses(UnsupportedAttribute, "different numbers", "RoiAlign", x, params, opset=16)
+
+
+@given(st.data(), st.integers(1, 4), st.integers(1, 3), st.sampled_from([1.0, 0.5, 0.3]), st.integers(0, 99),
+       st.booleans())
+def test_max_roi_pool(data: Any, count: int, channels: int, scale: float, seed: int, constant: bool) -> None:
+    """Regions that stick out, that are turned around, and whose corners lie on halves."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((2, channels, 6, 5)).astype(np.float32)
+    rois = (np.round(rng.uniform(-3, 14, (count, 5)) * 2) / 2).astype(np.float32)
+    rois[:, 0] = np.arange(count) % 2
+    feeds, constants = ({"x": x}, {"r": rois}) if constant else ({"x": x, "r": rois}, {})
+    check(one_node("MaxRoiPool", feeds, constants=constants, opset=18, spatial_scale=scale,
+                   pooled_shape=[data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))]), feeds, rtol=0, atol=0)

@@ -152,10 +152,13 @@ def test_the_reference_evaluator_names_what_it_cannot_load() -> None:
 @pytest.mark.parametrize("dtype", ["int4", "uint4"])
 def test_packed_integers(dtype: str) -> None:
     """ONNX Runtime holds two to a byte, numpy one."""
-    type_ = helper.np_dtype_to_tensor_dtype(np.dtype(getattr(ml_dtypes, dtype)))
-    model = tiny.onnx_model([helper.make_node("Identity", ["x"], ["y"])], [("x", type_, (3, 5))],
-                            [("y", type_, (3, 5))], opset=21)
-    least = -8 if dtype == "int4" else 0
-    x = (np.arange(15).reshape(3, 5) + least).astype(getattr(ml_dtypes, dtype))
-    with OnnxSession(model.SerializeToString()) as session:
-        np.testing.assert_array_equal(session.run({"x": x})["y"].astype(np.int8), x.astype(np.int8))
+    small = np.dtype(getattr(ml_dtypes, dtype))
+    x = (np.arange(15).reshape(3, 5) - (8 if dtype == "int4" else 0)).astype(np.int8)
+    for source, target, fed in ((TensorProto.INT8, helper.np_dtype_to_tensor_dtype(small), x),
+                                (helper.np_dtype_to_tensor_dtype(small), TensorProto.INT8, x.astype(small))):
+        model = tiny.onnx_model([helper.make_node("Cast", ["x"], ["y"], to=target)], [("x", source, (3, 5))],
+                                [("y", target, (3, 5))], opset=21)
+        with OnnxSession(model.SerializeToString()) as session:
+            found = session.run({"x": fed})["y"]
+        assert found.dtype == helper.tensor_dtype_to_np_dtype(target)
+        np.testing.assert_array_equal(found.astype(np.int8), x)

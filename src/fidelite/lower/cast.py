@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir
 
-from fidelite.errors import InvalidModel
+from fidelite.errors import InvalidModel, UnsupportedType
 from fidelite.lower import integers
 from fidelite.lower.carried import carried_type
 from fidelite.lower.narrow import narrowed
@@ -38,6 +38,23 @@ def cast_by_name(node: Node, b: Builder) -> Tensor:
 def cast_like(node: Node, b: Builder) -> Tensor:
     to = node.type_at(1)
     return converted(b, node.input(0), node.input(1).element) if to is None else _cast_to(node, b, to)
+
+
+@lowers("BitCast", since=26, partial="types that LiteRT does not have")
+def bit_cast(node: Node, b: Builder) -> Tensor:
+    """The same bits as another type of the same width."""
+    x, to = node.input(0), onnx_ir.DataType(node.int_("to"))
+    source = node.type_at(0)
+    if source == to:
+        return x
+    if carried_type(to) is not None or carried_type(source) is not None:
+        raise UnsupportedType("its bits are not at hand: a type that LiteRT does not have is carried by another one",
+                              remedy="cast instead, or keep the bits in int8 or uint8 in the model")
+    element = onnx_element_type(to)
+    if element.bits != x.element.bits:
+        raise InvalidModel(f"BitCast from {x.element.name} to {element.name}, which is not as wide", where=node.where(),
+                           remedy="export the model again")
+    return b.bitcast(x, element)
 
 
 def _cast_to(node: Node, b: Builder, to: onnx_ir.DataType) -> Tensor:

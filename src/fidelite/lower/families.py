@@ -17,7 +17,7 @@ FAMILIES: Mapping[str, str] = {
         "Abs Add Ceil Clip Div Exp Floor Log Max Mean Min Mod Mul Neg Pow Reciprocal Round Sign Sqrt Sub "
         "Sum"),
     "bitwise": "BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor",
-    "cast": "Cast CastLike",
+    "cast": "BitCast Cast CastLike",
     "columns": "Col2Im",
     "control": "If Loop Scan",
     "convolution": "Conv",
@@ -32,6 +32,7 @@ FAMILIES: Mapping[str, str] = {
     "joining": "Concat Slice Split",
     "logic": "And Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Not Or Where Xor",
     "matmul": "Gemm MatMul",
+    "ngrams": "TfIdfVectorizer",
     "normalization": (
         "BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization "
         "LpNormalization MeanVarianceNormalization RMSNormalization"),
@@ -43,7 +44,7 @@ FAMILIES: Mapping[str, str] = {
     "reduction": (
         "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
         "ReduceSum ReduceSumSquare"),
-    "regions": "RoiAlign",
+    "regions": "MaxRoiPool RoiAlign",
     "resize": "Resize Upsample",
     "sampling": "AffineGrid GridSample",
     "scattering": "Scatter ScatterElements ScatterND TensorScatter",

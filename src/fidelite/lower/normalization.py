@@ -48,9 +48,12 @@ def _per_channel(parameter: Tensor, rank: int, b: Builder) -> Tensor:
 # -- BatchNormalization
 
 
-@lowers("BatchNormalization", since=7, until=8, partial="training")
+@lowers("BatchNormalization", until=8, partial="training")
 def batch_normalization_spatial(node: Node, b: Builder) -> Tensor:
     _refuse_training(node)
+    if node.version < 7 and not node.int_("is_test", 0):
+        raise UnsupportedAttribute("BatchNormalization before opset 7 without is_test is that of training",
+                                   remedy="export the model in inference mode (model.eval())")
     x = node.input(0)
     if node.int_("spatial", 1):
         return _batch_normalized(node, b, lambda p: _per_channel(p, x.rank, b))

@@ -1,4 +1,4 @@
-"""RoiAlign: regions of images sampled on a grid of their own."""
+"""Regions of images: sampled on a grid of their own (RoiAlign), or pooled (MaxRoiPool)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from fidelite.errors import NeedsConstant, UnsupportedAttribute
+from fidelite.lower.functions import plus, times
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
 from fidelite.lower.staged import Array, Staged, Value
@@ -120,3 +121,54 @@ def _pooled(b: Builder, samples: Tensor, cells: tuple[int, int], greatest: bool)
         return samples
     op = "MAX_POOL_2D" if greatest else "AVERAGE_POOL_2D"
     return b.pool_2d(op, samples, kernel=ratios, strides=ratios)
+
+
+@lowers("MaxRoiPool", partial="dynamic sizes of images")
+def max_roi_pool(node: Node, b: Builder) -> Tensor:
+    """x [N, C, H, W], regions [R, 5] as image, x1, y1, x2, y2 -> [R, C, height, width]: the greatest element of each
+    cell, 0 where it has none, as in ONNX Runtime's `roi_pool.cc`."""
+    x, rois, cells = node.input(0), b.float32(node.input(1)), node.ints("pooled_shape")
+    columns = [b.slice(rois, [0, i], [rois.shape[0], 1]) for i in range(5)]
+    images = b.cast(b.reshape(columns[0], (rois.shape[0],)), ElementType.INT32)
+    value = b.gather(b.float32(x), images, 0)  # [R, C, H, W]
+    corners = [_rounded(b, times(b, c, node.float_("spatial_scale", 1.0))) for c in columns[1:]]
+    filled: Tensor | None = None
+    for axis in (0, 1):
+        size = b.static_dim(x.shape[2 + axis], "the size of an image with regions")
+        inside = _inside(b, corners[1 - axis], corners[3 - axis], cells[axis], size)
+        value = _masked_maximum(b, value, inside, axis)
+        some = b.reduce("REDUCE_ANY", inside, [2], keep_dims=False)  # [R, cells]
+        some = b.reshape(some, (rois.shape[0], 1, *((cells[0], 1) if axis == 0 else (1, cells[1]))))
+        filled = some if filled is None else b.logical("LOGICAL_AND", filled, some)
+    assert filled is not None
+    return b.cast(b.select(filled, value, b.scalar(0.0, value)), x.element)
+
+
+def _rounded(b: Builder, x: Tensor) -> Tensor:
+    """To the nearest whole number, halves away from zero."""
+    size = b.unary("FLOOR", plus(b, b.unary("ABS", x), 0.5))
+    return b.select(b.compare("LESS", x, b.scalar(0.0, x)), b.unary("NEG", size), size)
+
+
+def _inside(b: Builder, first: Tensor, last: Tensor, cells: int, size: int) -> Tensor:
+    """Which elements along an axis lie in which cell of which region [R, 1]: bool [R, cells, size]."""
+    length = b.maximum(b.scalar(1.0, first), plus(b, b.sub(last, first), 1.0))
+    step = b.div(length, b.scalar(float(cells), length))
+    at = np.arange(cells, dtype=np.float32)[None]
+    begin = b.add(b.unary("FLOOR", b.mul(step, b.constant(at))), first)
+    end = b.add(b.unary("CEIL", b.mul(step, b.constant(at + 1))), first)
+    places = b.constant(np.arange(size, dtype=np.float32)[None, None])
+    low = b.compare("LESS_EQUAL", b.unsqueeze(begin, [2]), places)
+    return b.logical("LOGICAL_AND", low, b.compare("GREATER", b.unsqueeze(end, [2]), places))
+
+
+def _masked_maximum(b: Builder, x: Tensor, inside: Tensor, axis: int) -> Tensor:
+    """The greatest of the elements of x [R, C, H, W] along an axis (0: y) in each cell of `inside` [R, cells, size]."""
+    regions, cells, size = inside.shape
+    lowest = b.scalar(-np.inf, x)
+    parts: list[Tensor] = []
+    for cell in range(b.static_dim(cells, "the cells of a region")):
+        mask = b.slice(inside, [0, cell, 0], [regions, 1, size])
+        chosen = b.select(b.reshape(mask, (regions, 1, *((size, 1) if axis == 0 else (1, size)))), x, lowest)
+        parts.append(b.reduce("REDUCE_MAX", chosen, [2 + axis], keep_dims=True))
+    return b.concat(parts, 2 + axis)

@@ -278,6 +278,10 @@ class Scope:
 
     def _bind(self, value: onnx_ir.Value, tensor: Tensor) -> None:
         self._cross_check(value, tensor)
+        if not tensor.is_static and value.shape is not None and 0 in (dims := list(value.shape)) and all(
+                isinstance(d, int) for d in dims):
+            # Nothing is left to compute; LiteRT's Python binding cannot read an empty result of run-time size.
+            tensor = self.b.constant(np.zeros([int(d) for d in dims], tensor.element.dtype))  # type: ignore[arg-type]
         if not tensor.is_constant and tensor.origin is None and tensor.producer is not None:
             tensor.origin = Origin((value.name or "") + self._suffix)
             tensor.name = f"{value.name}{self._suffix}" if value.name else tensor.name

@@ -1,10 +1,10 @@
-"""Unique elements of a vector."""
+"""Unique elements of a tensor, and unique slices along an axis."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fidelite.errors import UnsupportedAttribute, UnsupportedType
+from fidelite.errors import UnsupportedType
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
 from fidelite.tflite.builder import Builder
@@ -13,23 +13,54 @@ from fidelite.tflite.graph import Tensor
 from fidelite.tflite.kernels import kernel_types
 from fidelite.tflite.types import ElementType
 
+_I32 = ElementType.INT32
 _WIDER = {ElementType.FLOAT16: ElementType.FLOAT32, ElementType.BFLOAT16: ElementType.FLOAT32,
           ElementType.UINT16: ElementType.INT32, ElementType.UINT32: ElementType.INT64,
           ElementType.BOOL: ElementType.UINT8}
+_ORDERED = (ElementType.FLOAT64, ElementType.UINT64)
+"""Types whose order int64 has too (`Builder.ordered`)."""
 
 
-@lowers("Unique", partial="an axis of more than one dimension; float64 and uint64; dynamic shapes")
+@lowers("Unique", partial="dynamic shapes")
 def unique(node: Node, b: Builder) -> list[Tensor | None]:
-    """LiteRT's UNIQUE gives elements in the order in which they come, and for each operand's element its place there:
-    elements in order need a sorted operand."""
+    """Of slices along an axis: the unique ones among the numbers that their order gives them."""
     x = node.input(0)
     axis = node.int_("axis", None)
-    if axis is not None and x.rank != 1:
-        raise UnsupportedAttribute("LiteRT finds unique elements, not unique slices along an axis",
-                                   remedy="leave the axis out where the elements are meant")
-    count = int(b.size(x))
+    if axis is None or x.rank == 1:
+        return _of_elements(node, b, x, int(b.size(x)))
+    axis = node.normalized(axis, x.rank)
+    count = b.static(x, "unique slices")[axis]
+    if not b.size(x):
+        raise UnsupportedType("unique slices of an empty tensor are not defined", remedy="leave the axis out")
+    order = [axis, *(a for a in range(x.rank) if a != axis)]
+    slices = b.reshape(b.transpose(x, order), (count, product(x.shape) // count))
+    results = _of_elements(node, b, _places(b, slices, count), count, wants_first=True)
+    first = results[1]
+    assert first is not None
+    return [b.gather(x, b.cast(first, _I32), axis), *results[1:]]
+
+
+def _places(b: Builder, slices: Tensor, count: int) -> Tensor:
+    """For each of the slices [count, size] how many others come before it in lexicographic order: int32 [count].
+
+    One slice comes before another where it is less at the first element in which they differ.
+    """
+    wide = b.cast(slices, _WIDER[slices.element]) if slices.element in _WIDER else slices
+    one, other = b.unsqueeze(wide, [0]), b.unsqueeze(wide, [1])  # [i, j]: slice j, slice i
+    differ = b.cast(b.compare("NOT_EQUAL", one, other), _I32)
+    seen = b.cumsum(differ, 2, exclusive=True)
+    first = b.logical("LOGICAL_AND", b.compare("LESS", one, other), b.compare("EQUAL", seen, b.scalar(0, _I32)))
+    before = b.reduce("REDUCE_ANY", first, [2], keep_dims=False)
+    return b.reduce("SUM", b.cast(before, _I32), [1], keep_dims=False)
+
+
+def _of_elements(node: Node, b: Builder, x: Tensor, count: int, wants_first: bool = False) -> list[Tensor | None]:
+    """LiteRT's UNIQUE gives elements in the order in which they come, and for each operand's element its place there:
+    elements in order need a sorted operand."""
     element = x.element
-    if element not in (kernel_types("UNIQUE") or ()):
+    if element in _ORDERED:
+        x = b.ordered(x)
+    elif element not in (kernel_types("UNIQUE") or ()):
         if element not in _WIDER:
             raise UnsupportedType(f"LiteRT's UNIQUE has no kernel for {element.name}, nor for a wider type",
                                   remedy="use float32 or int32 in the model")
@@ -47,8 +78,9 @@ def unique(node: Node, b: Builder) -> list[Tensor | None]:
     steps = b.constant(np.arange(count, dtype=np.int32))
     origin = steps if order is None else order
     target = b.reshape(places, (count, 1))
-    results: list[Tensor | None] = [b.cast(found, element), None, None, None]
-    if node.wants(1):
+    values = b.from_ordered(found, element) if element in _ORDERED else b.cast(found, element)
+    results: list[Tensor | None] = [values, None, None, None]
+    if node.wants(1) or wants_first:
         first = b.scatter(b.constant(np.full(count, count, np.int32)), target, origin, "min")
         results[1] = b.slice(first, [0], found.shape)
     if node.wants(2):

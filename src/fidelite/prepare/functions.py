@@ -66,9 +66,13 @@ def _needs_definition(node: onnx_ir.Node, opsets: Mapping[str, int], converts: C
         return False
     if not (schema.has_function or schema.has_context_dependent_function):
         return False
-    if any(a.type.name in ("GRAPH", "GRAPHS") for a in node.attributes.values()):
-        return False  # a graph cannot be given to an inlined definition
+    if _graph_attributes(node) and not schema.has_context_dependent_function:
+        return False  # a graph cannot be given to an inlined definition; one made for the node may have it in line
     return not converts(domain, node.op_type, schema.since_version)
+
+
+def _graph_attributes(node: onnx_ir.Node) -> list[str]:
+    return [name for name, a in node.attributes.items() if a.type.name in ("GRAPH", "GRAPHS")]
 
 
 _KEPT = frozenset({("", "SequenceMap"), ("", "Bernoulli")})
@@ -147,6 +151,8 @@ def _call(model: onnx_ir.Model, node: onnx_ir.Node, definition: onnx.FunctionPro
         default = schema.attributes[name].default_value if name in schema.attributes else None
         if name not in node.attributes and default is not None and default.name:
             node.attributes.add(onnx_ir.serde.deserialize_attribute(default))
+    for name in _graph_attributes(node):  # put in line by the definition, which is made for this node
+        del node.attributes[name]
     definition.domain, definition.name = "fidelite.definition", f"{node.op_type}_{number}"
     for imported in definition.opset_import:
         if not imported.domain:  # the body uses what the model's own opset has: checked by ONNX for that opset
