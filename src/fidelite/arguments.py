@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fidelite.errors import UsageError
-from fidelite.options import PRECISIONS, ConvertOptions
+from fidelite.options import ACTIVATIONS, BOXES, PRECISIONS, TASKS, ConvertOptions
 from fidelite.targets import profile_of
+from fidelite.tasks.labels import read_labels
 
 
 def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
@@ -21,6 +22,7 @@ def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
     values = dict(arguments)
     if (precision := values.get("precision", "float32")) not in PRECISIONS:
         raise UsageError(f"'{precision}' is no precision", code="F205", remedy=f"one of: {', '.join(PRECISIONS)}")
+    _task(values)
     profile_of(values.get("target", "cpu"))
     if values.get("approximate"):
         raise UsageError("no approximation is offered in this version", code="F216", remedy="leave --approximate out")
@@ -33,3 +35,30 @@ def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
         if values.get(name) is not None:
             values[name] = Path(values[name])
     return ConvertOptions(**values)
+
+
+def _task(values: dict[str, Any]) -> None:
+    """A task implies its target; what belongs to a task needs one."""
+    task, target = values.get("task") or "", values.get("target", "cpu")
+    if task and task not in TASKS:
+        raise UsageError(f"'{task}' is no task of MediaPipe that fidelite knows", code="F270",
+                         remedy=f"one of: {', '.join(TASKS)}")
+    if task and target not in ("cpu", "mediapipe"):
+        raise UsageError(f"a task is for MediaPipe, and the target is {target}", code="F270",
+                         remedy="leave --target out, or --task")
+    for name, known in (("activation", ACTIVATIONS), ("boxes", BOXES)):
+        if (word := values.get(name)) and word not in known:
+            raise UsageError(f"--{name} '{word}' is not known", code="F274" if name == "activation" else "F275",
+                             remedy=f"one of: {', '.join(known)}")
+    for name in ("labels", "activation", "boxes"):
+        if values.get(name) and not task:
+            raise UsageError(f"--{name} belongs to a task of MediaPipe, and none is named", code="F270",
+                             remedy=f"--task {TASKS[0]} (or: {', '.join(TASKS[1:])})")
+        if not values.get(name):
+            values.pop(name, None)
+    if not task:
+        values.pop("task", None)
+        return
+    values["target"] = "mediapipe"
+    if "labels" in values:
+        values["labels"] = read_labels(values["labels"])

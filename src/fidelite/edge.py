@@ -50,11 +50,13 @@ class InputEdge:
 @dataclass(frozen=True, slots=True)
 class OutputEdge:
     """One output. `argmax_axis` (of the source's axes) is replaced by the index of its largest entry; `permutation`
-    leads from the source's axes (without that one) to the file's; `element` is None where the types are alike."""
+    leads from the source's axes (without that one) to the file's; `element` is None where the types are alike;
+    `columns` puts the entries of the file's last axis in another order (empty: as they are)."""
 
     permutation: tuple[int, ...] = ()
     argmax_axis: int | None = None
     element: ElementEdge | None = None
+    columns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +81,14 @@ class Edge:
             return array
         if edge.permutation:
             array = array.transpose(edge.permutation)
+        if edge.element is not None:
+            array = _cast(array, edge.element.source)
         if edge.normalization is not None:
             facts, shape = edge.normalization, [1] * array.ndim
             shape[edge.channel_axis or 0] = -1
             mean = np.reshape(np.asarray(facts.mean, np.float64), shape if len(facts.mean) > 1 else [1] * array.ndim)
             std = np.reshape(np.asarray(facts.std, np.float64), shape if len(facts.std) > 1 else [1] * array.ndim)
             array = ((array.astype(np.float64) * facts.scale - mean) / std).astype(array.dtype)
-        if edge.element is not None:
-            array = _cast(array, edge.element.source)
         return np.asarray(array, order="C")
 
     def from_source(self, answers: Arrays) -> dict[str, np.ndarray]:
@@ -107,7 +109,8 @@ class Edge:
         if edge.element is not None:
             _check_range(name, array, edge.element)
             array = _cast(array, edge.element.file)
-        return array.transpose(edge.permutation) if edge.permutation else array
+        array = array.transpose(edge.permutation) if edge.permutation else array
+        return array[..., list(edge.columns)] if edge.columns else array
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest: per input its layout, normalisation and type, per output its layout, argmax and type."""
@@ -117,7 +120,8 @@ class Edge:
                            "channel_axis": e.channel_axis,
                            "element": e.element.to_json() if e.element else None} for n, e in self.inputs.items()},
             "outputs": {n: {"permutation": list(e.permutation), "argmax_axis": e.argmax_axis,
-                            "element": e.element.to_json() if e.element else None} for n, e in self.outputs.items()},
+                            "element": e.element.to_json() if e.element else None, "columns": list(e.columns)}
+                        for n, e in self.outputs.items()},
         }
 
     @staticmethod
@@ -126,7 +130,8 @@ class Edge:
                                Normalization.from_json(e["normalization"]) if e["normalization"] else None,
                                e["channel_axis"], ElementEdge.from_json(e.get("element")))
                   for n, e in data.get("inputs", {}).items()}
-        outputs = {n: OutputEdge(tuple(e["permutation"]), e["argmax_axis"], ElementEdge.from_json(e.get("element")))
+        outputs = {n: OutputEdge(tuple(e["permutation"]), e["argmax_axis"], ElementEdge.from_json(e.get("element")),
+                                 tuple(e.get("columns", ())))
                    for n, e in data.get("outputs", {}).items()}
         return Edge(inputs, outputs)
 

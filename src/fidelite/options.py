@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypedDict, get_args
@@ -10,10 +10,16 @@ from typing import Any, Literal, TypedDict, get_args
 Precision = Literal["float32", "float16", "dynamic-int8", "weight-int8", "weight-int4", "int8", "int16x8"]
 Target = Literal["cpu", "gpu", "web", "mediapipe", "micro"]
 LayoutName = Literal["source", "nhwc", "nchw"]
+Task = Literal["image-segmenter", "image-classifier", "object-detector", "image-embedder"]
+Activation = Literal["none", "sigmoid", "softmax"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 TARGETS: tuple[str, ...] = get_args(Target)
 LAYOUTS: tuple[str, ...] = get_args(LayoutName)
+TASKS: tuple[str, ...] = get_args(Task)
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+BOXES = ("xyxy", "yxyx", "cxcywh", "cycxhw", "cxcywh:pixels", "cycxhw:pixels")
+"""How boxes may be written: corners, or centre and size; as shares of the picture, or in its pixels."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -60,6 +66,14 @@ class ConvertOptions:
     argmax: tuple[str, ...] = ()
     """Outputs that are replaced by the index of the largest class (int32)."""
     target: Target = "cpu"
+    task: str = ""
+    """A task of MediaPipe (`TASKS`) that the file is for; the target is "mediapipe" then."""
+    labels: tuple[str, ...] = ()
+    """Names of the task's classes, in the network's order."""
+    activation: str = ""
+    """What MediaPipe applies to the scores: one of `ACTIVATIONS`; empty: none."""
+    boxes: str = ""
+    """What the numbers of a detector's boxes are, such as `yxyx` or `cxcywh:pixels`."""
     approximate: tuple[str, ...] = ()
     weights: Path | None = None
     """A file that holds the external data under another name."""
@@ -79,6 +93,10 @@ class ConvertKeywords(TypedDict, total=False):
     normalize: Mapping[str, Normalization]
     argmax: tuple[str, ...]
     target: Target
+    task: Task
+    labels: Sequence[str] | Path | str
+    activation: Activation
+    boxes: str
     approximate: tuple[str, ...]
     weights: Path | str | None
     verify: bool

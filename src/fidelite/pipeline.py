@@ -140,22 +140,45 @@ def _graph(model: AnyModel, options: ConvertOptions, profile: Profile, clock: _C
         prepare(source.model, converts)
     with clock.stage("lower"):
         from fidelite.lower.driver import lower_model
-        from fidelite.lower.edge import apply_edge
         from fidelite.prepare.fold import fold
 
         lowered = lower_model(source.model, fold=fold, on_node=clock.counter("lower"))
-        edge = plan_edge(options, {t.name: t.shape for t in lowered.model.main.inputs},
-                         {t.name: t.shape for t in lowered.model.main.outputs})
-        edge = edge.retyped({t.name: t.element.name.lower() for t in lowered.model.main.inputs},
-                            {t.name: t.element.name.lower() for t in lowered.model.main.outputs}, profile.elements)
-        apply_edge(lowered.model, edge)
+        edge, told = _edge(lowered.model, options, profile)
         edge = edge.carrying(lowered.carried_inputs, lowered.carried_outputs)
     with clock.stage("optimize"):
         from fidelite.optimize import optimize
 
         log = optimize(lowered.model, explain=options.explain, target=options.target)
-    return Conversion(lowered.model, source, options, edge, [*source.notices, *lowered.notices], log=log,
+    return Conversion(lowered.model, source, options, edge, [*source.notices, *lowered.notices, *told], log=log,
                       seconds=clock.seconds)
+
+
+def _edge(model: Model, options: ConvertOptions, profile: Profile) -> tuple[Edge, list[Notice]]:
+    """Put the edge that options and target ask for around the graph.
+
+    A task fills in what the options leave open; what MediaPipe refuses is told here already, before any heavy work,
+    together with what does not fit the task.
+    """
+    from fidelite.lower.edge import apply_edge
+    from fidelite.targets.profile import errors_of
+    from fidelite.tasks.card import attach
+    from fidelite.tasks.plan import plan_task
+
+    plan = plan_task(options, model) if options.task else None
+    inputs, outputs = model.main.inputs, model.main.outputs
+    edge = plan_edge(options if plan is None else plan.options, {t.name: t.shape for t in inputs},
+                     {t.name: t.shape for t in outputs})
+    edge = edge.retyped({t.name: t.element.name.lower() for t in inputs},
+                        {t.name: t.element.name.lower() for t in outputs}, profile.elements)
+    if plan is None:
+        apply_edge(model, edge)
+        return edge, []
+    edge = plan.edge(edge)
+    apply_edge(model, edge)
+    attach(plan.card, model)
+    raise_all([*plan.problems,
+               *errors_of(profile, [f for f in profile.check(model) if not f.rule.depends_on_precision])])
+    return edge, list(plan.notices)
 
 
 def _ask_target(result: Conversion, profile: Profile, *, refuse: bool) -> None:
@@ -209,8 +232,15 @@ def _read(model: AnyModel, options: ConvertOptions) -> Source:
 
     source = load(model, weights=options.weights)
     source.fix_shapes(options.shapes)
-    if options.outputs:
-        select_outputs(source.model, options.outputs)
+    outputs = options.outputs
+    if options.task:
+        from fidelite.tasks.plan import kept_outputs, pruned
+
+        names = [value.name or "" for value in source.model.graph.outputs]
+        outputs = kept_outputs(options, names)
+        source.notices += pruned(options, names)
+    if outputs:
+        select_outputs(source.model, outputs)
     return source
 
 

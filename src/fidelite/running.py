@@ -86,7 +86,7 @@ class Runner:
         normalize: Input name ('' for the only picture input) -> how pictures of 0..255 are normalised before the
             model. Without it, the model's own description is used; where there is none either, pictures are scaled
             to 0..1, with a warning.
-        labels: Names of the classes.
+        labels: Names of the classes; those in the file by default.
 
     Raises:
         LoadError, RuntimeCrash: the model cannot be read or loaded.
@@ -104,6 +104,8 @@ class Runner:
         self.path = Path(model)
         self.layout, self.normalize, self.labels = dict(layout or {}), dict(normalize or {}), labels
         self.edge: Edge | None = None
+        self.stated: Normalization | None = None
+        """What the file's metadata for MediaPipe say of the picture."""
         self._session: Session = self._open(threads)
 
     def _open(self, threads: int) -> Session:
@@ -120,9 +122,14 @@ class Runner:
         if head[4:8] == b"TFL3":
             from fidelite.tflite_facts import tflite_facts
 
-            manifest = tflite_facts(self.path)["manifest"] or {}
+            told = tflite_facts(self.path)
+            manifest, task = told["manifest"] or {}, told["task"] or {}
             if "edge" in manifest:
                 self.edge = Edge.from_json(manifest["edge"])
+            if self.labels is None and task.get("labels"):
+                self.labels = task["labels"]
+            if task.get("mean") and task.get("std") and 0.0 not in task["std"]:
+                self.stated = Normalization(tuple(task["mean"]), tuple(task["std"]))
             return LiteRtSession(self.path, threads=threads)
         from fidelite.source.load import load
 
@@ -231,7 +238,7 @@ class Runner:
             return pixels.astype(port.dtype), "values 0..255: the model normalises them itself", None
         if not port.dtype.startswith("float"):
             return pixels.astype(port.dtype), "values 0..255 as they are", None
-        given = self.normalize.get(port.name) or self.normalize.get("")
+        given = self.normalize.get(port.name) or self.normalize.get("") or self.stated
         if given is not None:
             mean, std = np.array(given.mean), np.array(given.std)
             values = (pixels.astype(np.float64) * given.scale - mean) / std

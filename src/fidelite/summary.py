@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fidelite.tasks.card import read_card
+
 if TYPE_CHECKING:
     from fidelite.check import Verification
     from fidelite.pipeline import Conversion
@@ -42,6 +44,7 @@ def describe(result: Conversion, file: Path | str | None = None) -> dict[str, An
             "bytes": None if path is None else path.stat().st_size,
             "precision": result.options.precision,
             "target": result.options.target,
+            "task": None if (card := read_card(model.metadata, model.files)) is None else card.to_json(),
             "operators": sum(operators.values()),
             "ops": dict(operators.most_common()),
             "transposes": operators["TRANSPOSE"],

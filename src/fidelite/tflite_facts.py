@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import mmap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from fidelite.errors import LoadError
+from fidelite.tasks.card import read_card
+from fidelite.tflite.archive import read_files
 
 _MANIFEST = "fidelite.manifest"
 _BITS = {"int4": 4, "uint4": 4, "int2": 2, "bool": 8, "float16": 16, "bfloat16": 16, "int16": 16, "uint16": 16,
@@ -24,7 +26,8 @@ def tflite_facts(path: Path) -> dict[str, Any]:
 
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
-            return _Reader(data).facts() | {"path": str(path), "file_bytes": len(data)}
+            facts = _Reader(data).facts(read_files(file))
+            return facts | {"path": str(path), "file_bytes": len(data)}
         except (struct.error, IndexError, TypeError, UnicodeDecodeError, AttributeError) as error:
             raise LoadError(f"'{path}' is a .tflite file whose tables are damaged ({error})", code="F308",
                             remedy="copy, download or convert the file again",
@@ -43,7 +46,7 @@ class _Reader:
         self.builtins = _names(self.schema.BuiltinOperator)
         self.data = data
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, files: Mapping[str, bytes]) -> dict[str, Any]:
         main = self.model.Subgraphs(0) if self.model.SubgraphsLength() else None
         signatures = [self._signature(self.model.SignatureDefs(i)) for i in range(self.model.SignatureDefsLength())]
         named = next((s for s in signatures if s["key"] == "serving_default"), signatures[0] if signatures else None)
@@ -64,6 +67,8 @@ class _Reader:
             "activation_bytes": 0 if main is None else self._peak(main),
             "metadata": sorted(metadata),
             "manifest": _manifest(metadata.get(_MANIFEST)),
+            "files": {name: len(content) for name, content in sorted(files.items())},
+            "task": None if (card := read_card(metadata, files)) is None else card.to_json(),
         }
 
     def _operators(self) -> tuple[Counter[str], list[str]]:

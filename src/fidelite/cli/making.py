@@ -12,7 +12,7 @@ import click
 import fidelite
 from fidelite.cli import base, words
 from fidelite.errors import FideliteError, OutputError, Several, UsageError, VerificationError
-from fidelite.options import PRECISIONS, TARGETS
+from fidelite.options import ACTIVATIONS, BOXES, PRECISIONS, TARGETS, TASKS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,6 +58,13 @@ def _choices(function: F) -> F:
                      help="Element type of the weights (and of what is computed, for int8 and int16x8)."),
         click.option("--target", type=click.Choice(TARGETS), default="cpu", show_default=True,
                      help="What the model is to run on."),
+        click.option("--task", type=click.Choice(TASKS), help="A task of MediaPipe: layout, labels and what else it "
+                     "reads are made for it."),
+        click.option("--labels", type=_file(), metavar="FILE",
+                     help="Names of the task's classes, one per line, in the network's order."),
+        click.option("--activation", type=click.Choice(ACTIVATIONS),
+                     help="What MediaPipe applies to the scores; none by default."),
+        click.option("--boxes", type=click.Choice(BOXES), help="What the four numbers of a detector's boxes are."),
         click.option("--approximate", multiple=True, metavar="RULE", help="Allow an approximation, by its name."),
         click.option("--weights", type=_file(), metavar="FILE",
                      help="The file with the model's weights, where it has another name."),
@@ -132,6 +139,10 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
         "normalize": words.normalizations(given["presets"], given["means"], given["stds"], given["scales"]),
         "argmax": words.names(given["argmax"]),
         "target": given["target"],
+        "task": given["task"],
+        "labels": given["labels"],
+        "activation": given["activation"],
+        "boxes": given["boxes"],
         "approximate": words.names(given["approximate"]),
         "weights": given["weights"],
         "verify": not given["no_verify"],

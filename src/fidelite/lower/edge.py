@@ -41,13 +41,12 @@ def _input(b: Builder, old: Tensor, edge: InputEdge) -> Tensor:
     element = old.element if edge.element is None else ElementType[edge.element.file.upper()]
     new = Tensor(old.name, element, shape)
     users = [(user, user.inputs) for user in old.users]
-    value = b.transpose(new, order) if order else new
+    value = converted(b, b.transpose(new, order) if order else new, old.element)
     if edge.normalization is not None:
         if old.element is not ElementType.FLOAT32:
             raise UsageError(f"'{old.name}' is {old.element.name}: only float32 inputs can be normalised", code="F209",
                              remedy="leave --normalize out")
         value = _normalized(b, value, edge)
-    value = converted(b, value, old.element)
     for user, inputs in users:
         b.graph.set_inputs(user, [value if t is old else t for t in inputs])
     if value is not new:
@@ -79,6 +78,8 @@ def _output(b: Builder, old: Tensor, edge: OutputEdge) -> Tensor:
     else:
         new = old if edge.element is None else converted(b, old, ElementType[edge.element.file.upper()])
         new = b.transpose(new, edge.permutation) if edge.permutation else new
+        if edge.columns:
+            new = b.gather(new, b.constant(np.asarray(edge.columns, np.int32)), axis=-1)
     old.name, new.name = f"{name}/source", name
     return new
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from fidelite.report import figures, findings
+from fidelite.report import figures, findings, tasks
 from fidelite.report.document import Cell, Column, Commands, Document, Facts, Lines, Part, Section, Table, Tone
 
 _TONES: dict[str, Tone] = {"proven": "good", "mismatch": "bad", "not proven": "warn"}
@@ -74,6 +74,8 @@ def _out(result: Mapping[str, Any], data: Mapping[str, Any]) -> Section:
     more = ", ..." if len(result["ops"]) > 6 else ""
     rows.append(("operators", f"{result['operators']:,} ({most}{more})"))
     rows.append(("TRANSPOSEs", f"{result['transposes']} left"))
+    if (task := result["task"]) is not None:
+        rows += tasks.rows(task)
     if (taken := result["xnnpack"]) is not None:
         rest = [f"{all_ - some} {name}" for name, (some, all_) in taken["per_op"].items() if some < all_]
         text = f"takes {taken['taken']} of {taken['total']} operators" + (f"; not {', '.join(rest)}" if rest else "")

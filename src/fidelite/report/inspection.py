@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from fidelite.report import figures, findings, target
+from fidelite.report import figures, findings, target, tasks
 from fidelite.report.document import Cell, Column, Commands, Document, Facts, Lines, Part, Section, Table
 
 _CONVERTS = {
@@ -174,6 +174,8 @@ def _available(option: str, precisions: Sequence[str]) -> bool:
 
 def _tflite(data: Mapping[str, Any]) -> Iterator[Section]:
     yield _tflite_edge(data)
+    if data["task"] is not None:
+        yield Section("For MediaPipe", [Facts(tasks.rows(data["task"]))])
     w = data["weights"]
     kinds = ", ".join(f"{figures.size(count)} {name}" for name, count in w["bytes_by_type"].items())
     rows: list[tuple[str, str | Cell]] = [
@@ -188,6 +190,8 @@ def _tflite(data: Mapping[str, Any]) -> Iterator[Section]:
     rows.append(("signatures", ", ".join(s["key"] for s in data["signatures"]) or "none"))
     if data["metadata"]:
         rows.append(("metadata", ", ".join(data["metadata"])))
+    if data["files"]:
+        rows.append(("files behind it", ", ".join(f"{n} ({figures.size(s)})" for n, s in data["files"].items())))
     if data["description"]:
         rows.append(("description", data["description"]))
     yield Section("Size", [Facts(rows)])

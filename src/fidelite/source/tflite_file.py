@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fidelite.errors import LoadError
+from fidelite.tflite.archive import read_files
 from fidelite.tflite.constant import Constant
 from fidelite.tflite.dims import Dim, SymbolicDim
 from fidelite.tflite.graph import Graph, Model, Operator, Quantization, Signature, Tensor
@@ -25,6 +26,7 @@ def read_tflite(path: Path) -> Model:
     try:
         with path.open("rb") as stream:
             size = path.stat().st_size
+            files = read_files(stream)
             content = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
     except OSError as error:
         raise LoadError(f"'{path}' cannot be read: {error.strerror or error}", code="F305") from error
@@ -32,10 +34,12 @@ def read_tflite(path: Path) -> Model:
         raise LoadError(f"'{path.name}' is no TFLite file: its identifier is missing", code="F360",
                         remedy="fidelite convert MODEL.onnx makes one")
     try:
-        return _Reader(content).model()
+        model = _Reader(content).model()
     except _BROKEN as error:
         raise LoadError(f"'{path.name}' is damaged: {error or type(error).__name__}", code="F360",
                         remedy="make it again: fidelite convert MODEL.onnx") from error
+    model.files = files
+    return model
 
 
 class _Reader:

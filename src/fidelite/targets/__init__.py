@@ -18,6 +18,7 @@ __all__ = ["HOMES", "Finding", "Profile", "Rule", "available", "profile_of"]
 HOMES: Mapping[str, str] = {
     "cpu": "fidelite.targets.cpu",
     "web": "fidelite.targets.web",
+    "mediapipe": "fidelite.targets.mediapipe",
 }
 
 

@@ -237,6 +237,8 @@ class Model:
     signatures: list[Signature] = field(default_factory=list[Signature])
     metadata: dict[str, bytes] = field(default_factory=dict[str, bytes])
     description: str = ""
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    """Small files by name, which lie as a zip behind the tables: labels, for one."""
 
     @property
     def main(self) -> Graph:

@@ -2,7 +2,8 @@
 
 The tables are packed with one-byte placeholders for the data; then each data vector (uint32 length, bytes on a
 16-byte boundary) is appended behind them, and the `data` offset of its Buffer table is patched. Offsets point
-forward, so the file is valid; nothing but one tensor is in memory at a time. It holds up to 2 GB.
+forward, so the file is valid; nothing but one tensor is in memory at a time. It holds up to 2 GB. A model's `files`
+come last of all, as a zip.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from fidelite.errors import ConversionError, InternalError
+from fidelite.tflite.archive import append_files
 from fidelite.tflite.dims import evaluate, product
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 from fidelite.tflite.ops import OPS, op_version
@@ -58,7 +60,7 @@ def write_model(model: Model, stream: BinaryIO) -> int:
             raise InternalError(f"a tensor of {size} bytes gave {len(data)}")
         stream.write(data)
         position = start + 4 + size
-    return position
+    return append_files(stream, model.files) if model.files else position
 
 
 class _Packer:
