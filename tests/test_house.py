@@ -30,11 +30,12 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "lower": {"source", "tflite"},
     "optimize": {"tflite", "targets"},
     "quantize": {"tflite", "targets", "runtime"},
-    "write": {"tflite", "targets"},
     "targets": {"tasks", "tflite"},
     "tasks": {"tflite"},
+    "write": {"tflite", "targets", "files"},
     "runtime": set(),
     "check": {"runtime", "tflite", "source", "write"},  # bisect writes the graphs that it takes apart
+    "device": {"check", "pipeline", "runtime", "targets", "tflite", "write"},
     "manifest": {"", "tflite", "pipeline", "write"},
     "verification": {"check", "files", "manifest", "source", "tflite", "write"},
     "report": set(),

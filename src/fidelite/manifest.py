@@ -43,7 +43,17 @@ def manifest_of(conversion: Conversion) -> dict[str, Any]:
         "notices": [{"code": n.code, "text": n.text} for n in conversion.notices],
         "versions": versions,
         "proof": conversion.proof_json(),
+        **({"device": _device(conversion.device)} if conversion.device else {}),
     }
+
+
+def _device(data: dict[str, Any]) -> dict[str, Any]:
+    """What was tried on the target, without the figures of single samples."""
+    found = {k: v for k, v in data.items() if k != "verification"}
+    if (proof := data.get("verification")) is not None:
+        found["proof"] = {"verdict": proof["verdict"], "result": proof["result"], "samples": proof["samples"],
+                          "outputs": {r["output"]: r["max_abs"] for r in proof["rows"]}}
+    return found
 
 
 def write_metadata(model: Model, manifest: dict[str, Any]) -> None:

@@ -55,6 +55,8 @@ class Conversion:
     """Of a quantized file: operators whose weights stay float32, each with the reason."""
     findings: list[Finding] = field(default_factory=list["Finding"])
     """What the target says of the finished graph."""
+    device: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What the file did in the target's own runtime or in a simulation of it, where there is one (`device.py`)."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Wall-clock seconds of each stage."""
 
@@ -82,6 +84,15 @@ class Conversion:
         return {name: {"verdict": v.verdict, "source": v.source, "samples": v.samples,
                        "outputs": {row["output"]: {k: row[k] for k in ("verdict", "max_abs", "cosine")}
                                    for row in v.summary()}} for name, v in parts.items() if v is not None}
+
+    def save_c_array(self, path: Path | str) -> tuple[Path, Path]:
+        """Write the file as a C array, for a device without a file system: a source beside a header of the same name.
+
+        Raises UsageError (F280) for a name that does not end in .c, .cc or .cpp, OutputError.
+        """
+        from fidelite.write.c_array import write_c_array
+
+        return write_c_array(self.bytes, Path(path), self.device.get("arena"))
 
     def _described(self) -> Model:
         from fidelite.manifest import MANIFEST, write_metadata
@@ -126,6 +137,7 @@ def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | No
     if options.verify:
         with clock.stage("verify"):
             result.verification = _verify(result, options.precision, clock)
+        _try_on_target(result, profile, clock)
     return result
 
 
@@ -200,6 +212,15 @@ def _quantize(result: Conversion, recipe: Recipe, clock: _Clock) -> None:
     plan = plan_weights(result.model, recipe)
     result.kept_float = [(", ".join(operator.nodes) or operator.op, reason) for operator, reason in plan.kept]
     apply_plan(result.model, plan)
+
+
+def _try_on_target(result: Conversion, profile: Profile, clock: _Clock) -> None:
+    """Run the file in the target's own runtime, or in a simulation of it, where there is one."""
+    from fidelite.device import TRIALS
+
+    if profile.name in TRIALS:
+        with clock.stage("device"):
+            result.device = TRIALS[profile.name](result, profile, clock.tell)
 
 
 def _verify(result: Conversion, precision: str, clock: _Clock) -> Verification:

@@ -54,6 +54,7 @@ def describe(result: Conversion, file: Path | str | None = None) -> dict[str, An
         },
         "verification": _proof(result.verification),
         "float_verification": _proof(result.float_verification),
+        "device": result.device,
         "kept_float": [{"nodes": nodes, "reason": reason} for nodes, reason in result.kept_float],
         "notices": [n.to_json() for n in result.notices],
         "passes": {} if result.log is None else dict(result.log.changes),

@@ -19,7 +19,7 @@ from fidelite.check.verify import Scores, verify_sessions
 from fidelite.edge import Edge
 from fidelite.errors import RuntimeCrash
 from fidelite.runtime.litert import Delegation, LiteRtSession
-from fidelite.runtime.protocol import Arrays, Port
+from fidelite.runtime.protocol import Arrays, Port, Session
 from fidelite.tflite.graph import Graph, Tensor
 
 if TYPE_CHECKING:
@@ -47,16 +47,18 @@ class Proof:
     tolerance: Tolerance | None = None
 
     def run(self, tflite: Path, on_progress: Progress | None = None,
-            on_delegation: Callable[[Delegation], None] | None = None) -> Verification:
+            on_delegation: Callable[[Delegation], None] | None = None,
+            session: Callable[[Path], Session] | None = None) -> Verification:
         """Compare `tflite` with the source. `on_delegation` is told which operators XNNPACK takes, by the same process
-        that ran them. Raises RuntimeCrash, BadSample."""
+        that ran them. `session` opens the file in another runtime than LiteRT. Raises RuntimeCrash, BadSample."""
+        opened = session or (lambda path: _Told(path, on_delegation))
         names = [t.name for t in self.graph.outputs]
         ports = [_port(t) for t in self.graph.inputs]
         last: RuntimeCrash | None = None
         for samples in self._samples(ports):
             try:
                 return verify_sessions(
-                    lambda: open_source(self.source, names), lambda: _Told(tflite, on_delegation), samples,
+                    lambda: open_source(self.source, names), lambda: opened(tflite), samples,
                     transform_source=self.edge.to_source, transform_out=self.edge.from_source,
                     tolerance=self.tolerance or Tolerance.for_precision(self.precision),
                     constant_outputs=_constant_outputs(self.graph), scores=self._scores,

@@ -17,7 +17,7 @@ from fidelite.options import ACTIVATIONS, BOXES, PRECISIONS, TARGETS, TASKS
 F = TypeVar("F", bound=Callable[..., Any])
 
 _STAGES = {"read": "reading", "prepare": "preparing", "lower": "lowering", "optimize": "optimizing",
-           "quantize": "quantizing", "write": "writing", "verify": "proving"}
+           "quantize": "quantizing", "write": "writing", "verify": "proving", "device": "trying on the target"}
 _EXPORT = (
     "in Python: torch.onnx.export(model.eval(), (example,), 'model.onnx', dynamo=True, external_data=False)\n"
     "then: fidelite convert model.onnx"
@@ -71,6 +71,8 @@ def _choices(function: F) -> F:
         click.option("--samples", type=_file(), metavar="FILE.npz", help="Inputs of your own for the proof."),
         click.option("--no-verify", is_flag=True, help="Do not prove the result; the file will say so."),
         click.option("--explain", is_flag=True, help="Say where passes left the graph alone, and why."),
+        click.option("--c-array", type=_file(), metavar="FILE.cc",
+                     help="Write the file as a C array, too (FILE.cc and FILE.h)."),
         click.option("--report", type=_file(), metavar="FILE.html|FILE.json", help="Write a report, too."),
     ]
     for option in reversed(options):
@@ -85,7 +87,8 @@ def _choices(function: F) -> F:
 @_edge_options
 @_choices
 @base.common
-def convert(model: Path, output: Path | None, report: Path | None, as_json: bool, **given: Any) -> None:
+def convert(model: Path, output: Path | None, report: Path | None, c_array: Path | None, as_json: bool,
+            **given: Any) -> None:
     """Convert MODEL (.onnx) to LiteRT, and prove that the result computes the same.
 
     Source and result are run on the same inputs; the file is written only if they agree. Inputs and outputs keep
@@ -93,6 +96,8 @@ def convert(model: Path, output: Path | None, report: Path | None, as_json: bool
     """
     _refuse_program(model)
     target = output or model.with_suffix(".tflite")
+    if c_array is not None:
+        _check_c_array(c_array)
     if output is not None or (model.exists() and target != model):
         _check_target(target, model)
     if report is not None and report.suffix.lower() not in (".html", ".htm", ".json"):
@@ -105,8 +110,15 @@ def convert(model: Path, output: Path | None, report: Path | None, as_json: bool
         except VerificationError as error:
             raise _with_evidence(error, target) from error
         bar("writing", 0.0)
-        result.save(target)
+        if is_c_array(target):
+            result.save_c_array(target)
+        else:
+            result.save(target)
+        if c_array is not None:
+            result.save_c_array(c_array)
         data = fidelite.describe(result, target)
+        if is_c_array(target):
+            data["result"]["bytes"] = len(result.bytes)
     _tell(data, target, report, as_json=as_json)
 
 
@@ -115,6 +127,20 @@ def _refuse_program(model: Path) -> None:
     if words.module_and_name(str(model)) is not None and not model.exists():
         raise UsageError(f"'{model}' names a Python function, not a file", code="F241",
                          remedy=_EXPORT)
+
+
+def is_c_array(path: Path) -> bool:
+    """Whether `-o` names a C source: then the model is written as an array, and no .tflite."""
+    return path.suffix.lower() in (".c", ".cc", ".cpp")
+
+
+def _check_c_array(path: Path) -> None:
+    if not is_c_array(path):
+        raise UsageError(f"a C array is a .c, .cc or .cpp file, not '{path.name}'", code="F280",
+                         remedy="--c-array model.cc")
+    if not path.parent.is_dir():
+        raise OutputError(f"the folder '{path.parent}' does not exist", code="F212",
+                          remedy=f'create it first: mkdir "{path.parent}"')
 
 
 def _check_target(target: Path, model: Path) -> None:
@@ -155,7 +181,7 @@ def _tell(data: dict[str, Any], target: Path, report: Path | None, *, as_json: b
     from fidelite.report import conversion
     from fidelite.report.figures import quoted
 
-    document = conversion.document(data, commands=[
+    document = conversion.document(data, commands=[] if is_c_array(target) else [
         (f"fidelite run {quoted(target)} --input PICTURE.jpg", "try it on a picture"),
         (f"fidelite benchmark {quoted(data['source']['path'])} {quoted(target)}", "compare the two"),
     ])

@@ -12,7 +12,7 @@ from fidelite.report.document import Cell, Column, Commands, Document, Facts, Li
 _TONES: dict[str, Tone] = {"proven": "good", "mismatch": "bad", "not proven": "warn"}
 _MOST_NAMES = 3
 _STAGES = {"read": "read", "prepare": "prepare", "lower": "lower", "optimize": "optimize", "quantize": "quantize",
-           "write": "write", "verify": "prove"}
+           "write": "write", "verify": "prove", "device": "try on the target"}
 
 
 def document(data: Mapping[str, Any], *, commands: Sequence[tuple[str, str]] = ()) -> Document:
@@ -24,6 +24,8 @@ def document(data: Mapping[str, Any], *, commands: Sequence[tuple[str, str]] = (
     if (proof := data["verification"]) is not None:
         quantized = data["float_verification"] is not None
         sections.append(proof_section(proof, f"Proof of the {result['precision']} file" if quantized else "Proof"))
+    if data["device"]:
+        sections += device_sections(data["device"])
     if data["kept_float"]:
         sections.append(_kept_float(data["kept_float"]))
     if found := findings.of_notices(data["notices"]):
@@ -99,6 +101,19 @@ def _ports(side: Mapping[str, Any]) -> Table:
     rows = [[kind, Cell(p["name"], "strong"), p["type"], figures.shape(p["shape"])]
             for kind, ports in (("in", side["inputs"]), ("out", side["outputs"])) for p in ports]
     return Table([Column(""), Column("name"), Column("type"), Column("shape")], rows)
+
+
+def device_sections(data: Mapping[str, Any]) -> Iterator[Section]:
+    """What the file did in its target's own runtime."""
+    if (proof := data.get("verification")) is not None:
+        yield proof_section(proof, f"Proof in {proof['result']}")
+    if (arena := data.get("arena")) is not None:
+        rows: list[tuple[str, str | Cell]] = [
+            ("smallest arena", Cell(f"{arena['smallest']:,} bytes", "strong")),
+            ("values", f"{arena['values']:,} bytes"),
+            ("structures", f"{arena['structures']:,} bytes, of 64-bit pointers here: less where they have 32"),
+        ]
+        yield Section("Memory on the device", [Facts(rows)])
 
 
 def proof_section(proof: Mapping[str, Any], title: str = "Proof") -> Section:

@@ -3,7 +3,7 @@
 LiteRT aborts and segfaults on bad graphs; here it takes nothing with it. The worker answers requests in order
 and ends when its input closes. Whatever a runtime prints goes to standard error, never between the frames.
 
-Requests: load, run, tensors, details, delegated, measure, unload. An answer has "ok"; where that is false,
+Requests: load, run, tensors, details, delegated, arena, measure, unload. An answer has "ok"; where that is false,
 "kind" is "refused" (the runtime said no, in "error") or "missing" (it is not installed).
 """
 
@@ -101,7 +101,7 @@ def _serve(hosts: dict[int, Any], header: dict[str, Any], arrays: list[Array]) -
     return host.answer(what, header)
 
 
-_LIBRARIES = {"litert": "ai_edge_litert.interpreter", "onnx": "onnxruntime"}
+_LIBRARIES = {"litert": "ai_edge_litert.interpreter", "onnx": "onnxruntime", "micro": "tflite_micro"}
 
 
 def _load(header: dict[str, Any]) -> Host:
@@ -109,6 +109,10 @@ def _load(header: dict[str, Any]) -> Host:
         from fidelite.runtime.hosts import OnnxHost
 
         return OnnxHost(header["path"], header["threads"])
+    if header["kind"] == "micro":
+        from fidelite.runtime.micro_host import MicroHost
+
+        return MicroHost(header["path"], header["arena"])
     from fidelite.runtime.hosts import LiteRtHost
 
     return LiteRtHost(header["path"], header["threads"], header["xnnpack"], header["preserve"])

@@ -19,6 +19,7 @@ HOMES: Mapping[str, str] = {
     "cpu": "fidelite.targets.cpu",
     "web": "fidelite.targets.web",
     "mediapipe": "fidelite.targets.mediapipe",
+    "micro": "fidelite.targets.micro",
 }
 
 
