@@ -38,6 +38,14 @@ def _process(python: Path, ours: Path, theirs: Path, pairs: int, seconds: float,
     return found
 
 
+def timed(python: Path, file: Path, reference: Path, pairs: int, seconds: float) -> dict[str, float]:
+    """The median run time of `file` over that of `reference`, and both. Raises Unavailable."""
+    run = _process(python, file, reference, pairs, seconds, 0)
+    ours, theirs = statistics.median(run["ours"]), statistics.median(run["theirs"])
+    ratio = statistics.median(a / b for a, b in zip(run["ours"], run["theirs"], strict=True))
+    return {"ratio": ratio, "seconds": ours, "float_seconds": theirs}
+
+
 def compare(python: Path, ours: Result, theirs: Result, *, processes: int, pairs: int,
             seconds: float) -> dict[str, Any]:
     """The paired ratio of run times, or the reason why there is none."""
