@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fidelite.check import Verification
     from fidelite.optimize import Log
     from fidelite.quantize import Recipe
+    from fidelite.quantize.integer import Integerized
     from fidelite.runtime import Delegation
     from fidelite.source.load import Source
     from fidelite.targets import Finding, Profile
@@ -57,6 +58,8 @@ class Conversion:
     """What the target says of the finished graph."""
     device: dict[str, Any] = field(default_factory=dict[str, Any])
     """What the file did in the target's own runtime or in a simulation of it, where there is one (`device.py`)."""
+    integers: Integerized | None = None
+    """Of a model that came quantized: how many operators compute in integers, and why others do not."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Wall-clock seconds of each stage."""
 
@@ -161,8 +164,9 @@ def _graph(model: AnyModel, options: ConvertOptions, profile: Profile, clock: _C
         from fidelite.optimize import optimize
 
         log = optimize(lowered.model, explain=options.explain, target=options.target)
+        integers = _integerize(lowered.model, log)
     return Conversion(lowered.model, source, options, edge, [*source.notices, *lowered.notices, *told], log=log,
-                      seconds=clock.seconds)
+                      seconds=clock.seconds, integers=integers)
 
 
 def _edge(model: Model, options: ConvertOptions, profile: Profile) -> tuple[Edge, list[Notice]]:
@@ -201,6 +205,18 @@ def _ask_target(result: Conversion, profile: Profile, *, refuse: bool) -> None:
     if refuse:
         raise_all(errors_of(profile, result.findings))
     result.notices += notices_of(profile, result.findings)
+
+
+def _integerize(model: Model, log: Log) -> Integerized | None:
+    """Of a model that came quantized: its operators as LiteRT's integer operators."""
+    from fidelite.optimize import tidy
+    from fidelite.quantize.integer import integerize, is_quantized
+
+    if not is_quantized(model):
+        return None
+    found = integerize(model)
+    tidy(model, log)
+    return found
 
 
 def _quantize(result: Conversion, recipe: Recipe, clock: _Clock) -> None:

@@ -17,13 +17,16 @@ from fidelite.tflite.graph import Tensor
 @lowers("Conv", partial="sizes known only at run time together with weights known only there, or with more than 3 "
                         "spatial dimensions")
 def conv(node: Node, b: Builder) -> Tensor:
-    x, weights = node.input(0), node.input(1)
+    return convolution(node, b, node.input(0), node.input(1), node.optional(2))
+
+
+def convolution(node: Node, b: Builder, x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+    """x [N,C,...] and weights [O,C/groups,...], with the attributes of `node`, in x's type."""
     spatial = x.rank - 2
     if spatial < 1:
         raise InvalidModel("a convolution over no spatial dimension", remedy="export the model again")
     element = x.element
     x, weights = b.float32(x), b.float32(weights)
-    bias = node.optional(2)
     bias = None if bias is None else b.float32(bias)
     window, groups = read_window(node, b.static(weights, "Conv")[2:]), node.int_("group", 1)
     if weights.constant is None or spatial > 3:

@@ -39,6 +39,9 @@ FAMILIES: Mapping[str, str] = {
     "ordering": "ReverseSequence Trilu",
     "padding": "Pad",
     "pooling": "AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool MaxUnpool",
+    "quantized": (
+        "DequantizeLinear QuantizeLinear com.microsoft::DequantizeLinear com.microsoft::QuantizeLinear"),
+    "quantized_products": "ConvInteger MatMulInteger QLinearConv QLinearMatMul",
     "ranking": "ArgMax ArgMin CumProd CumSum TopK",
     "recurrent": "GRU LSTM RNN",
     "reduction": (

@@ -11,7 +11,7 @@ from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.builder.elementwise import merge_axes
-from fidelite.tflite.constant import Apply
+from fidelite.tflite.constant import Apply, Scale
 from fidelite.tflite.dims import Dim, is_static, product
 from fidelite.tflite.graph import Tensor
 from fidelite.tflite.kernels import max_rank
@@ -136,13 +136,15 @@ def _scaled(b: Builder, x: Tensor, factor: float) -> Tensor:
     """x * factor, folded into constants when they are written."""
     if x.constant is None or factor == 1.0:
         return times(b, x, factor)
-    return b.constant(x.constant.then(Apply(("scale", factor), lambda array: (array * factor).astype(array.dtype))))
+    return b.constant(x.constant.then(Scale(0, (factor,))))
 
 
 def _row(b: Builder, c: Tensor, columns: int) -> Tensor | None:
     """The constant `c` as a vector of `columns` elements where all rows have the same; else None."""
     if c.constant is None or (c.rank == 2 and c.shape[0] != 1) or c.rank > 2:
         return None
+    if c.shape == (columns,):
+        return c
     return b.constant(c.constant.then(Apply(
         ("row", columns), lambda array: np.ascontiguousarray(np.broadcast_to(array.reshape(-1), (columns,))),
         shape=(columns,))))

@@ -140,7 +140,8 @@ class Scope:
         assert self.parent is not None
         known = self._constants if outer.is_constant else self.captures
         if outer not in known:
-            known[outer] = Tensor(outer.name, outer.element, outer.shape, constant=outer.constant)
+            known[outer] = Tensor(outer.name, outer.element, outer.shape, constant=outer.constant,
+                                  quantization=outer.quantization)
             if not outer.is_constant:
                 self.graph.inputs.append(known[outer])
             if outer in self.parent.contents:
@@ -335,8 +336,9 @@ _SEQUENCES = frozenset({"SequenceConstruct", "SequenceEmpty", "SequenceInsert", 
 
 
 def _foldable(node: onnx_ir.Node) -> bool:
-    """Views of large constants are left to the Builder, which defers them; random values are never folded."""
-    if node.op_type in _RANDOM or node.op_type in _SEQUENCES or any(
+    """Views of large constants are left to the Builder, which defers them, as it does with what a quantized constant
+    means; random values are never folded."""
+    if node.op_type in _RANDOM or node.op_type == "DequantizeLinear" or node.op_type in _SEQUENCES or any(
             a.type.name in ("GRAPH", "GRAPHS") for a in node.attributes.values()):
         return False
     if node.op_type in _DEFERRED and node.inputs and (value := node.inputs[0]) is not None:

@@ -8,14 +8,13 @@ A shift before a convolution that pads with zeros does not fold: the border woul
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from fidelite.optimize.passes import Log, only_user
-from fidelite.tflite.constant import Apply, Constant
+from fidelite.tflite.constant import Constant, Scale
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
 from fidelite.tflite.types import ElementType
 
@@ -124,12 +123,8 @@ def _new_bias(op: str, bias: Tensor | None, factor: Tensor, channels: int, name:
 def _scaled(weights: Constant, factor: Tensor, axis: int, divide: bool) -> Constant:
     """`weights` times (or divided by) `factor` along `axis`, when they are written."""
     assert factor.constant is not None
-    value = factor.constant.numpy().reshape(-1)
-    shape = [1] * len(weights.shape)
-    shape[axis] = value.size
-    aligned = value.reshape(shape)
-    function: Callable[[np.ndarray], np.ndarray] = (lambda a: a / aligned) if divide else (lambda a: a * aligned)
-    return weights.then(Apply(("scale", axis, divide, value.tobytes()), function))
+    values = factor.constant.numpy().reshape(-1)
+    return weights.then(Scale(axis, tuple(float(v) for v in values), divide))
 
 
 def _constant(old: Tensor, constant: Constant) -> Tensor:

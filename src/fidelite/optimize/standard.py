@@ -29,3 +29,6 @@ STANDARD: Sequence[Sequence[Pass]] = (
 
 # Exact rewrites that only one target asks for; they run after the standard ones.
 TARGETED: Mapping[str, Sequence[Sequence[Pass]]] = {}
+
+TIDY: Sequence[Sequence[Pass]] = ((ShareEqualOperators(), DropDeadOperators()), (KeepValues(),))
+"""After changes that come later than these passes."""

@@ -85,6 +85,25 @@ class Apply:
         return self.element or element, shape if self.shape is None else self.shape
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Times (or divided by) `factors`: one number, or one for each index along `axis`."""
+
+    axis: int
+    factors: tuple[float, ...]
+    divide: bool = False
+
+    def apply(self, array: np.ndarray) -> np.ndarray:
+        shape = [1] * array.ndim
+        if array.ndim:
+            shape[self.axis] = len(self.factors)
+        aligned = np.asarray(self.factors, array.dtype).reshape(shape)
+        return (array / aligned if self.divide else array * aligned).astype(array.dtype, copy=False)
+
+    def result(self, element: ElementType, shape: IntShape) -> tuple[ElementType, IntShape]:
+        return element, shape
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Constant:
     """A value known when converting: `load()` gives the stored array, `steps` lead from there to the value.
@@ -118,7 +137,7 @@ class Constant:
     def then(self, step: Step) -> Constant:
         """This constant with one more step."""
         element, shape = step.result(self.element, self.shape)
-        if element == self.element and shape == self.shape and not isinstance(step, Permute | Apply):
+        if element == self.element and shape == self.shape and isinstance(step, Reshape | Cast):
             return self
         return replace(self, element=element, shape=shape, steps=(*self.steps, step))
 

@@ -199,7 +199,7 @@ _VERSION_RULES: dict[str, Any] = {
     "MAX_POOL_2D": _by_type({_I8: 2, _I16: 3}),
     "PAD": lambda o: 4 if o.inputs[0].rank > 4 else {_I8: 2, _I16: 3}.get(_operand(o, 0), 1),  # type: ignore[union-attr, arg-type]
     "PADV2": lambda o: 4 if o.inputs[0].rank > 4 else {_I8: 2, _I16: 3}.get(_operand(o, 0), 1),  # type: ignore[union-attr, arg-type]
-    "SUM": _by_type({_I8: 2, _I16: 3}),
+    "SUM": _by_type({_I8: 2, _I16: 2}),
     "MEAN": _by_type({_I8: 2, _I16: 3}),
     "REDUCE_MAX": _by_type({_I8: 2, _I16: 3}),
     "REDUCE_MIN": _by_type({_I8: 2, _I16: 3}),

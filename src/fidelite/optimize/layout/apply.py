@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from fidelite.optimize.layout.permutation import (
     Permutation,
@@ -35,6 +36,7 @@ class _Rewrite:
         self.moved: dict[tuple[Tensor, tuple[Dim, ...], Permutation], Tensor] = {}
         self.orders = {root: problem.stored(root, labels) for root in problem.readers}
         self.shapes: dict[Tensor, tuple[Dim, ...]] = {root: root.shape for root in problem.readers}
+        self.grids = {tensor: tensor.quantization for tensor in self.graph.outputs}
         self.replaced: dict[Tensor, Tensor] = {}
         """Roots that became an output, or ceased to be one: what now holds their value."""
         self.origins: dict[Tensor, Origin | None] = {}
@@ -48,14 +50,14 @@ class _Rewrite:
                  for op in self.graph.operators if op not in removed}
         self._move_origins()
         for root, order in self.orders.items():
-            root.shape = tuple(root.shape[a] for a in order)
+            _permute(root, order)
         for operator in self.problem.rules:
             for position, tensor in enumerate(operator.outputs):
                 if tensor not in self.orders:  # nobody reads it, but it has its shape all the same
                     binding = self.problem.binding(operator, self.labels[operator])
                     assert binding is not None
                     self.shapes[tensor] = tensor.shape
-                    tensor.shape = tuple(tensor.shape[a] for a in binding.results[position])
+                    _permute(tensor, binding.results[position])
         for operator, operands in reads.items():
             self._rewire(operator, operands)
         for operator in removed:
@@ -186,6 +188,7 @@ class _Rewrite:
         self._forget(tensor, inner)
         self.replaced[tensor] = inner
         tensor.shape = self.shapes[tensor]
+        tensor.quantization = self.grids.get(tensor)
         tensor.origin = self.origins[tensor]
         self._take_over(self._in_order(inner, view), tensor, inner)
 
@@ -216,7 +219,7 @@ class _Rewrite:
         return self.b.one("SLICE", [tensor, *whole], tensor.element, tensor.shape)
 
     def _rename(self, maker: Operator, made: Tensor, output: Tensor) -> None:
-        output.shape = made.shape
+        output.shape, output.quantization = made.shape, made.quantization
         output.producer = None
         self.graph.set_outputs(maker, [output if t is made else t for t in maker.outputs])
         self.graph.replace_uses(made, output)
@@ -230,3 +233,11 @@ class _Rewrite:
 
 def _symbols(shape: tuple[Dim, ...]) -> int:
     return sum(not isinstance(d, int) for d in shape)
+
+
+def _permute(tensor: Tensor, order: Permutation) -> None:
+    """Store `tensor` in the order `order` of its axes; the axis of its scales moves along."""
+    tensor.shape = tuple(tensor.shape[a] for a in order)
+    facts = tensor.quantization
+    if facts is not None and len(facts.scale) > 1:
+        tensor.quantization = replace(facts, axis=order.index(facts.axis))

@@ -143,7 +143,9 @@ def transpose_cost(tensor: Tensor) -> float:
     size = tensor.element.bits / 8
     for dim in tensor.shape:
         size *= dim if isinstance(dim, int) else ASSUMED_DIM
-    delegated = tensor.element is ElementType.FLOAT32 and tensor.rank <= 6 and "TRANSPOSE" in XNNPACK_FLOAT32
+    quantized = tensor.quantization is not None and tensor.element in (ElementType.INT8, ElementType.UINT8)
+    taken = quantized or tensor.element is ElementType.FLOAT32
+    delegated = taken and tensor.rank <= 6 and "TRANSPOSE" in XNNPACK_FLOAT32
     return LAUNCH_COST + size * (1 if delegated else UNDELEGATED)
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from fidelite.tflite.builder.control import ControlBuilder
 from fidelite.tflite.builder.indexing import IndexingBuilder
-from fidelite.tflite.builder.network import NetworkBuilder, window_size
+from fidelite.tflite.builder.network import window_size
+from fidelite.tflite.builder.quantizing import QuantizingBuilder
 
 __all__ = ["Builder", "window_size"]
 
 
-class Builder(NetworkBuilder, IndexingBuilder, ControlBuilder):
+class Builder(QuantizingBuilder, IndexingBuilder, ControlBuilder):
     """All Builder methods together."""

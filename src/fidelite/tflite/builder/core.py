@@ -14,6 +14,7 @@ from fidelite.tflite.dims import Counted, Dim, Opaque, Shape, SymbolicDim, is_st
 from fidelite.tflite.graph import Graph, Operator, Tensor
 from fidelite.tflite.kernels import compute_type, kernel_types, max_rank
 from fidelite.tflite.ops import OPS
+from fidelite.tflite.quantized import carry_grid
 from fidelite.tflite.types import ElementType
 
 Result = tuple[ElementType, Shape]
@@ -86,7 +87,9 @@ class BuilderCore:
         if op not in OPS:
             raise KeyError(f"{op} is not in the table of operators")
         outputs = tuple(Tensor(self.fresh_name(op.lower()), element, shape) for element, shape in results)
-        self.graph.append(Operator(op, inputs, outputs, dict(options or {}), nodes=self.nodes, made_by=self.made_by))
+        operator = Operator(op, inputs, outputs, dict(options or {}), nodes=self.nodes, made_by=self.made_by)
+        self.graph.append(operator)
+        carry_grid(operator)
         return outputs
 
     def one(self, op: str, inputs: Sequence[Tensor | None], element: ElementType, shape: Shape,

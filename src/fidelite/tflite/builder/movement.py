@@ -141,7 +141,7 @@ class MovementBuilder(ElementwiseBuilder):
         widths = self.reshape(widths, (x.rank, 2))
         if not isinstance(value, Tensor):
             value = self.constant(np.asarray(value).astype(x.element.dtype).reshape(()))
-        zero = value.constant is not None and not np.any(value.constant.numpy())
+        zero = value.constant is not None and not np.any(value.constant.numpy()) and not _has_zero_point(x)
         carrier = self.carrier("PAD" if zero else "PADV2", x.element)
         operands = [self.bitcast(x, carrier), widths] + ([] if zero else [self.bitcast(value, carrier)])
         return self.bitcast(self.one("PAD" if zero else "PADV2", operands, carrier, shape), x.element)
@@ -252,6 +252,12 @@ class MovementBuilder(ElementwiseBuilder):
     def size(self, x: Tensor) -> int:
         """The number of elements of a static tensor."""
         return prod(self.static(x, "a tensor's size"))
+
+
+def _has_zero_point(x: Tensor) -> bool:
+    """Whether PAD, which pads quantized tensors with their zero point, would not pad `x` with the integer 0."""
+    return x.quantization is not None and any(x.quantization.zero_point)
+
 
 def _around(shape: Shape, axis: int) -> Shape:
     """Three dimensions: those before `axis` as one, `axis`, and those behind it as one."""
