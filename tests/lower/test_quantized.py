@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -14,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from fidelite.errors import FideliteError
 from fidelite.pipeline import convert, options_of
+from fidelite.tflite.types import ElementType
 from tests.lower.support import Array, check, lowered, one_node, run_onnx
 from tests.optimize.support import op_list, run
 
@@ -186,12 +188,55 @@ def test_qlinear_matmul(dtype: type[np.integer[Any]], per_column: bool, run_time
         assert np.max(np.abs(found["y0"].astype(int) - want["y0"].astype(int))) <= 1
 
 
-def test_types_that_litert_cannot_make_are_refused() -> None:
-    model = one_node("QuantizeLinear", {"x": np.zeros(4, np.float32)}, opset=21,
-                     constants={"s": np.asarray(1.0, np.float32)}, output_dtype=int(TensorProto.UINT4))
-    with pytest.raises(FideliteError) as caught:
-        lowered(model)
-    assert caught.value.code == "F464"
+_SMALL = {"INT4": np.int8, "UINT4": np.uint8, "INT2": np.int8, "UINT2": np.uint8}
+
+
+@pytest.mark.parametrize("name", [*_SMALL, "FLOAT8E4M3FN", "FLOAT8E5M2"])
+def test_types_that_are_carried(name: str) -> None:
+    """Rounded to what the declared type holds, in the type that carries it."""
+    x = np.linspace(-40, 40, 64, dtype=np.float32)
+    scale = np.asarray(2.0, np.float32)
+    model = one_node("QuantizeLinear", {"x": x}, opset=25 if "INT2" in name else 21, constants={"s": scale},
+                     output_dtype=int(TensorProto.DataType.Value(name)))
+    found = run(convert(model, options_of({"verify": False})).bytes, {"x": x}, xnnpack=True)["y0"]
+    if name in _SMALL:
+        bits = int(name[-1])
+        low = 0 if name[0] == "U" else -(1 << bits - 1)
+        want = np.clip(np.rint(x / 2), low, low + (1 << bits) - 1).astype(_SMALL[name])
+    else:
+        dtype = ml_dtypes.float8_e4m3fn if "E4" in name else ml_dtypes.float8_e5m2
+        want = (x / 2).astype(dtype).astype(np.float32)
+    assert found.dtype == want.dtype
+    np.testing.assert_array_equal(found, want)
+
+
+@pytest.mark.parametrize("name", ["INT4", "UINT4"])
+def test_weights_of_four_bits_stay_so(name: str) -> None:
+    rng = np.random.default_rng(0)
+    dtype = ml_dtypes.int4 if name == "INT4" else ml_dtypes.uint4
+    w = rng.integers(-8, 7, (7, 6), endpoint=True) + (8 if name == "UINT4" else 0)
+    middle = np.asarray(8 if name == "UINT4" else 0).astype(dtype)
+    one = np.asarray(0.1, np.float32)
+    q = {"xs": np.asarray(0.05, np.float32), "xz": np.asarray(3, np.int8), "w": w.astype(dtype), "ws": one,
+         "wz": middle, "ys": one, "yz": np.asarray(0, np.int8)}
+    nodes = [helper.make_node("QuantizeLinear", ["x", "xs", "xz"], ["xq"]),
+             helper.make_node("DequantizeLinear", ["xq", "xs", "xz"], ["xd"]),
+             helper.make_node("DequantizeLinear", ["w", "ws", "wz"], ["wd"]),
+             helper.make_node("MatMul", ["xd", "wd"], ["y"]),
+             helper.make_node("QuantizeLinear", ["y", "ys", "yz"], ["yq"]),
+             helper.make_node("DequantizeLinear", ["yq", "ys", "yz"], ["z"])]
+    info = helper.make_tensor_value_info
+    graph = helper.make_graph(nodes, "g", [info("x", TensorProto.FLOAT, [3, 7])], [info(
+        "z", TensorProto.FLOAT, [3, 6])], [numpy_helper.from_array(a, n) for n, a in q.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    result = convert(model, options_of({"verify": False}))
+    product = next(o for o in result.model.main.operators if o.op == "FULLY_CONNECTED")
+    assert product.inputs[1] is not None
+    assert product.inputs[1].element is ElementType.INT4
+    x = {"x": rng.standard_normal((3, 7)).astype(np.float32)}
+    want = run_onnx(model, x)["z"]
+    for xnnpack in (True, False):
+        assert np.max(np.abs(run(result.bytes, x, xnnpack=xnnpack)["z"] - want)) <= 0.1 + 1e-6
 
 
 def test_sums_beyond_float32_are_refused() -> None:

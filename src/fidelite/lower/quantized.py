@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir
 
-from fidelite.errors import InvalidModel, QuantizationError
+from fidelite.errors import InvalidModel
+from fidelite.lower.carried import carried_type
+from fidelite.lower.narrow import narrowed
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
 from fidelite.lower.values import onnx_element_type
@@ -19,26 +21,24 @@ from fidelite.tflite.builder import Builder
 from fidelite.tflite.constant import Apply
 from fidelite.tflite.dims import Dim
 from fidelite.tflite.graph import Quantization, Tensor
-from fidelite.tflite.grid import Grid
+from fidelite.tflite.grid import Grid, integer_range
 from fidelite.tflite.types import ElementType
 
-_F16, _F32, _U8 = ElementType.FLOAT16, ElementType.FLOAT32, ElementType.UINT8
-_PARTIAL = "types that LiteRT cannot make (uint4, int2, uint2, float4, float8)"
-_MAKES = frozenset({ElementType.INT8, ElementType.UINT8, ElementType.INT16, ElementType.UINT16, ElementType.INT4})
-_READS = _MAKES | {ElementType.INT32}
+_F16, _F32 = ElementType.FLOAT16, ElementType.FLOAT32
+_RANGES = {"INT4": (-8, 7), "UINT4": (0, 15), "INT2": (-2, 1), "UINT2": (0, 3)}
+_UINT8 = onnx_ir.DataType.UINT8
 
 
-@lowers("QuantizeLinear", since=10, partial=_PARTIAL)
-@lowers("QuantizeLinear", domain="com.microsoft", partial=_PARTIAL)
+@lowers("QuantizeLinear", since=10)
+@lowers("QuantizeLinear", domain="com.microsoft")
 def quantize_linear(node: Node, b: Builder) -> Tensor:
     """round(x / scale), half to even, plus the zero point, within the result's range."""
     x, scale, zero_point = node.input(0), node.input(1), node.optional(2)
-    element = _result_type(node, zero_point)
-    if element not in _MAKES:
-        raise QuantizationError(f"LiteRT cannot quantize to {element.name} at run time", code="F464",
-                                remedy="quantize the model to int8, or use --precision int8 on its float original")
+    declared = _result_type(node, zero_point)
+    element = onnx_element_type(declared)
     axis, block = _axis(node, x, scale), node.int_("block_size", 0)
-    grid = grid_from(scale, zero_point, element, axis) if not block else None
+    carried = carried_type(declared) is not None
+    grid = grid_from(scale, zero_point, element, axis) if not block and not carried else None
     if grid is not None and grid.per_tensor and not _precision(node):
         return b.quantize(b.cast(x, _F32), grid)
     scale, zero_point = (None if t is None else spread(b, b.cast(t, _F32), x, axis, block)
@@ -47,7 +47,10 @@ def quantize_linear(node: Node, b: Builder) -> Tensor:
     steps = b.div(b.cast(x, _F32), scale)
     if _precision(node) is _F16:  # a quotient in float32, rounded to float16, is that of float16
         steps = b.cast(b.cast(steps, _F16), _F32)
-    return b.cast(b.grid_steps(steps, zero_point, element), element)
+    if element.is_float:
+        return narrowed(b, steps if zero_point is None else b.add(steps, zero_point), declared,
+                        saturate=bool(node.int_("saturate", 1)))
+    return b.cast(b.grid_steps(steps, zero_point, *_RANGES.get(declared.name) or integer_range(element)), element)
 
 
 def _precision(node: Node) -> ElementType | None:
@@ -55,31 +58,32 @@ def _precision(node: Node) -> ElementType | None:
     return onnx_element_type(onnx_ir.DataType(code)) if code else None
 
 
-def _result_type(node: Node, zero_point: Tensor | None) -> ElementType:
-    if zero_point is not None:
-        return zero_point.element
+def _result_type(node: Node, zero_point: Tensor | None) -> onnx_ir.DataType:
+    """The result's type as the model declares it: that of the zero point, else that of the attribute, else uint8."""
+    declared = node.type_at(2) if zero_point is not None else None
     code = node.int_("output_dtype", 0)
-    return onnx_element_type(onnx_ir.DataType(code)) if code else _U8
+    return declared or (onnx_ir.DataType(code) if code else _UINT8)
 
 
-@lowers("DequantizeLinear", since=10, partial=_PARTIAL)
-@lowers("DequantizeLinear", domain="com.microsoft", partial=_PARTIAL)
+@lowers("DequantizeLinear", since=10)
+@lowers("DequantizeLinear", domain="com.microsoft")
 def dequantize_linear(node: Node, b: Builder) -> Tensor:
     """(x - zero point) * scale."""
     x, scale, zero_point = node.input(0), node.input(1), node.optional(2)
     axis, block = _axis(node, x, scale), node.int_("block_size", 0)
     code = node.int_("output_dtype", 0)
     element = onnx_element_type(onnx_ir.DataType(code)) if code else scale.element
-    return b.cast(values_of(b, x, scale, zero_point, axis, block), element)
+    declared = node.type_at(0)
+    small = ElementType[declared.name] if declared is not None and declared.name in ("INT4", "UINT4") else None
+    return b.cast(values_of(b, x, scale, zero_point, axis, block, small), element)
 
 
-def values_of(b: Builder, x: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int = 0,
-              block: int = 0) -> Tensor:
-    """Integers (or float8) as float32, with constant or run-time parameters, per tensor, per axis or in blocks."""
-    if not x.is_constant and x.element not in _READS:
-        raise QuantizationError(f"LiteRT cannot read {x.element.name} at run time", code="F464",
-                                remedy="let the model take int8, or use --precision int8 on its float original")
-    grid = grid_from(scale, zero_point, x.element, axis) if not block and x.element.is_integer else None
+def values_of(b: Builder, x: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int = 0, block: int = 0,
+              small: ElementType | None = None) -> Tensor:
+    """Integers (or what carries float8) as float32, with constant or run-time parameters, per tensor, per axis or in
+    blocks. `small`: the 4-bit type that constant integers have, if they have one."""
+    element = small if small is not None and x.is_constant else x.element
+    grid = grid_from(scale, zero_point, element, axis) if not block and x.element.is_integer else None
     if grid is not None:
         return b.dequantize(x, grid)
     if x.constant is not None and scale.constant is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fidelite.tflite.builder.network import NetworkBuilder
+from fidelite.tflite.constant import Cast
 from fidelite.tflite.graph import Tensor
 from fidelite.tflite.grid import Grid, along, dequantized, integer_range
 from fidelite.tflite.quantized import Kind, row_of
@@ -37,11 +38,10 @@ class QuantizingBuilder(NetworkBuilder):
         QUANTIZE multiplies by 1 / scale, and rounds halves in one way or another. All operands are float32, and
         broadcast to `x`'s shape.
         """
-        return self.cast(self.grid_steps(self.div(x, scale), zero_point, element), element)
+        return self.cast(self.grid_steps(self.div(x, scale), zero_point, *integer_range(element)), element)
 
-    def grid_steps(self, steps: Tensor, zero_point: Tensor | None, element: ElementType) -> Tensor:
-        """float32 `steps` of a grid as the whole numbers of `element` nearest to them, still in float32."""
-        low, high = integer_range(element)
+    def grid_steps(self, steps: Tensor, zero_point: Tensor | None, low: int, high: int) -> Tensor:
+        """float32 `steps` of a grid as the whole numbers in low..high nearest to them, still in float32."""
         rounded = self.unary("ROUND", steps)
         if zero_point is not None and not (zero_point.constant is not None and not np.any(zero_point.constant.numpy())):
             rounded = self.add(rounded, zero_point)
@@ -49,8 +49,8 @@ class QuantizingBuilder(NetworkBuilder):
 
     def dequantize(self, x: Tensor, grid: Grid) -> Tensor:
         """Integers on `grid` as float32: a deferred constant, DEQUANTIZE, or arithmetic, which all give the same."""
-        if x.constant is not None:
-            return self.constant(dequantized(x.constant, grid))
+        if x.constant is not None:  # 4-bit integers may come in a type that carries them
+            return self.constant(dequantized(x.constant.then(Cast(grid.element)), grid))
         if self._has_kernel(grid) and self.claim(x, grid):
             return self.emit("DEQUANTIZE", [x], [(ElementType.FLOAT32, x.shape)])[0]
         facts = grid.quantization
