@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "cli": {"", "report"},
     "web": {"", "report"},
     "__main__": {"cli"},
+    "exporting": {"check", "files", "source"},
     "examples": ALL,
 }
 # Packages that only some rooms may know.

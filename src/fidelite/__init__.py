@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from fidelite.benchmarking import Benchmark
     from fidelite.errors import FideliteError as FideliteError
     from fidelite.examples.face_parsing.demo import Demo
+    from fidelite.exporting import ExportedFile as ExportedFile
     from fidelite.health import Check
     from fidelite.inspection import Inspection
     from fidelite.optable import OpSupport
-    from fidelite.options import ConvertKeywords
+    from fidelite.options import ConvertKeywords, ExportKeywords
     from fidelite.options import ConvertOptions as ConvertOptions
     from fidelite.options import Normalization as Normalization
     from fidelite.pipeline import AnyModel
@@ -27,19 +28,37 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 
-def convert(model: AnyModel, *, on_progress: Callable[[str, float], None] | None = None,
+def convert(model: AnyModel, example_inputs: Any = None, *,
+            on_progress: Callable[[str, float], None] | None = None,
             **options: Unpack[ConvertKeywords]) -> Conversion:
-    """Convert an ONNX model (file, `onnx_ir.Model` or `onnx.ModelProto`) and prove the result.
+    """Convert an ONNX or PyTorch model and prove the result.
 
-    The keyword arguments are the fields of `fidelite.options.ConvertOptions`. `on_progress(stage, done)` is called with
-    the stage's name and how much of it is done, 0 to 1.
+    Args:
+        model: An ONNX file, `onnx_ir.Model` or `onnx.ModelProto`; or a `torch.nn.Module`, an ExportedProgram, the text
+            `"package.module:factory"`, a `.pt2` or TorchScript file, a checkpoint of a network that fidelite ships.
+        example_inputs: For PyTorch: a tensor, a tuple of what `forward` takes, or a mapping of its parameters' names.
+        on_progress: Called with the stage's name and how much of it is done, 0 to 1.
+        options: The fields of `fidelite.options.ConvertOptions` and `ExportOptions`.
 
     Raises a `fidelite.errors.FideliteError`: LoadError, ConversionError (all refusals at once), Mismatch or NotProven,
     UsageError.
     """
     from fidelite import pipeline
 
-    return pipeline.convert(model, pipeline.options_of(dict(options)), on_progress)
+    given = dict(options) | ({} if example_inputs is None else {"example_inputs": example_inputs})
+    return pipeline.convert(model, pipeline.options_of(given), on_progress)
+
+
+def export(model: Any, path: Path | str, example_inputs: Any = None, *, external_data: bool = False,
+           shapes: Mapping[str, Sequence[int | str]] | None = None, verify: bool = True,
+           samples: Path | str | None = None, on_progress: Callable[[str, float], None] | None = None,
+           **options: Unpack[ExportKeywords]) -> ExportedFile:
+    """Write a PyTorch network as an ONNX file, and prove that it computes the same. See `fidelite.exporting.export`."""
+    from fidelite import exporting, pipeline
+
+    given = {"example_inputs": example_inputs, "shapes": dict(shapes or {}), "verify": verify, "samples": samples}
+    checked = pipeline.options_of(given | dict(options))
+    return exporting.export(model, path, checked, external_data=external_data, on_progress=on_progress)
 
 
 def verify(model: Path | str, tflite: Path | str, **options: Any) -> Verified:

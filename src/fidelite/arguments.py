@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from fidelite.errors import UsageError
-from fidelite.options import ACTIVATIONS, BOXES, PRECISIONS, TASKS, ConvertOptions
+from fidelite.options import ACTIVATIONS, BOXES, EXPORTERS, PRECISIONS, TASKS, ConvertOptions, ExportOptions
 from fidelite.targets import profile_of
 from fidelite.tasks.labels import read_labels
 
 
 def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
     """ConvertOptions from keyword arguments. Raises UsageError for unknown names and values."""
-    known = {f.name for f in fields(ConvertOptions)}
+    of_export = {f.name for f in fields(ExportOptions)}
+    known = {f.name for f in fields(ConvertOptions)} - {"export"} | of_export
     if unknown := sorted(set(arguments) - known):
         raise UsageError(f"there is no option '{unknown[0]}'", code="F205",
                          remedy=f"options: {', '.join(sorted(known))}")
-    values = dict(arguments)
+    values = {name: value for name, value in arguments.items() if name not in of_export}
+    values["export"] = _export_options({name: value for name, value in arguments.items() if name in of_export})
     if (precision := values.get("precision", "float32")) not in PRECISIONS:
         raise UsageError(f"'{precision}' is no precision", code="F205", remedy=f"one of: {', '.join(PRECISIONS)}")
     _task(values)
@@ -62,3 +64,15 @@ def _task(values: dict[str, Any]) -> None:
     values["target"] = "mediapipe"
     if "labels" in values:
         values["labels"] = read_labels(values["labels"])
+
+
+def _export_options(values: dict[str, Any]) -> ExportOptions:
+    if values.get("exporter") not in (None, *EXPORTERS):
+        raise UsageError(f"'{values['exporter']}' is no exporter", code="F205",
+                         remedy=f"one of: {', '.join(EXPORTERS)}")
+    for name in ("input_names", "output_names"):
+        if name in values:
+            values[name] = (values[name],) if isinstance(values[name], str) else tuple(values[name])
+    if values.get("checkpoint") is not None:
+        values["checkpoint"] = Path(values["checkpoint"])
+    return ExportOptions(**values)

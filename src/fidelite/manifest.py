@@ -34,7 +34,8 @@ def manifest_of(conversion: Conversion) -> dict[str, Any]:
     source, options = conversion.source, conversion.options
     return {
         "fidelite": fidelite.__version__,
-        "source": {"name": source.path.name if source.path else "", "sha256": source.sha256, "opset": source.opset,
+        "source": {"name": source.label, "sha256": source.sha256, "opset": source.opset,
+                   "exporter": source.exporter,
                    "producer": f"{source.model.producer_name or ''} {source.model.producer_version or ''}".strip()},
         "options": {"precision": options.precision, "target": options.target,
                     "shapes": {k: list(v) for k, v in options.shapes.items()}, "outputs": list(options.outputs),

@@ -12,6 +12,7 @@ Target = Literal["cpu", "gpu", "web", "mediapipe", "micro"]
 LayoutName = Literal["source", "nhwc", "nchw"]
 Task = Literal["image-segmenter", "image-classifier", "object-detector", "image-embedder"]
 Activation = Literal["none", "sigmoid", "softmax"]
+Exporter = Literal["dynamo", "torchscript"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 TARGETS: tuple[str, ...] = get_args(Target)
@@ -20,6 +21,7 @@ TASKS: tuple[str, ...] = get_args(Task)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 BOXES = ("xyxy", "yxyx", "cxcywh", "cycxhw", "cxcywh:pixels", "cycxhw:pixels")
 """How boxes may be written: corners, or centre and size; as shares of the picture, or in its pixels."""
+EXPORTERS: tuple[str, ...] = get_args(Exporter)
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -51,12 +53,35 @@ class Normalization:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """How a PyTorch network becomes an ONNX model. Nothing of it is for a source that is one already."""
+
+    example_inputs: Any = None
+    """A tensor, a tuple of what `forward` takes, or a mapping of its parameters' names."""
+    dynamic_shapes: Any = None
+    """As `torch.export.export` takes them: parameter name -> {axis: torch.export.Dim}, or a tuple in order."""
+    checkpoint: Path | None = None
+    """Weights for the network: a state dict, read without running anything in it."""
+    exporter: Exporter | None = None
+    """None: dynamo, and torchscript where that alone can (a TorchScript file, opset below 18)."""
+    opset: int | None = None
+    """11 to 23; None: 18."""
+    input_names: tuple[str, ...] = ()
+    """Names for the inputs, in order; empty: the parameters' names."""
+    output_names: tuple[str, ...] = ()
+    """Names for the outputs, in order; empty: the keys or fields that `forward` returns."""
+    dtypes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Input name -> element type, where `shapes` alone describes it; float32 otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConvertOptions:
     """What the user may choose about a conversion. The defaults change nothing at the model's edge."""
 
     precision: Precision = "float32"
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
-    """Input name -> its full shape."""
+    shapes: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict[str, tuple[int | str, ...]])
+    """Input name -> its full shape. A name in the place of a number leaves that dimension open; of a PyTorch network it
+    makes a dynamic dimension."""
     outputs: tuple[str, ...] = ()
     """Outputs to keep, in this order; empty: all."""
     layout: Mapping[str, LayoutName] = field(default_factory=dict[str, LayoutName])
@@ -81,13 +106,27 @@ class ConvertOptions:
     samples: Path | None = None
     """An .npz with one array per input (a leading extra axis holds several samples), for the proof."""
     explain: bool = False
+    export: ExportOptions = field(default_factory=ExportOptions)
+    """Of a PyTorch source: how it becomes an ONNX model. In keyword arguments its fields stand by themselves."""
 
 
-class ConvertKeywords(TypedDict, total=False):
-    """The keyword arguments of `fidelite.convert`: the fields of `ConvertOptions`, paths also as text."""
+class ExportKeywords(TypedDict, total=False):
+    """The keyword arguments of `fidelite.export`: the fields of `ExportOptions`, paths also as text."""
+
+    dynamic_shapes: Any
+    checkpoint: Path | str | None
+    exporter: Exporter | None
+    opset: int | None
+    input_names: Sequence[str]
+    output_names: Sequence[str]
+    dtypes: Mapping[str, str]
+
+
+class ConvertKeywords(ExportKeywords, total=False):
+    """The keyword arguments of `fidelite.convert`: the fields of `ConvertOptions` and of `ExportOptions`."""
 
     precision: Precision
-    shapes: Mapping[str, tuple[int, ...]]
+    shapes: Mapping[str, tuple[int | str, ...]]
     outputs: tuple[str, ...]
     layout: Mapping[str, LayoutName]
     normalize: Mapping[str, Normalization]
@@ -102,3 +141,11 @@ class ConvertKeywords(TypedDict, total=False):
     verify: bool
     samples: Path | str | None
     explain: bool
+
+
+def factory_of(word: str) -> tuple[str, str] | None:
+    """`package.module:factory` as its two parts; None for anything else, such as a Windows path `C:\\x.onnx`."""
+    module, colon, name = word.rpartition(":")
+    if not colon or not name.isidentifier() or len(module) < 2:
+        return None
+    return (module, name) if all(part.isidentifier() for part in module.split(".")) else None

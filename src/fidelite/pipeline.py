@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from fidelite.targets import Finding, Profile
     from fidelite.tflite.graph import Model
 
-    AnyModel = Path | str | onnx_ir.Model | onnx.ModelProto
+    AnyModel = Path | str | onnx_ir.Model | onnx.ModelProto | Any  # Any: what is PyTorch's, which has no types here
 
 Progress = Callable[[str, float], None]
 """Called with the stage's name and how much of it is done (0 to 1)."""
@@ -84,9 +84,7 @@ class Conversion:
         if self.verification is None:
             return {"verdict": "not verified"}
         parts = {"file": self.verification, "float": self.float_verification}
-        return {name: {"verdict": v.verdict, "source": v.source, "samples": v.samples,
-                       "outputs": {row["output"]: {k: row[k] for k in ("verdict", "max_abs", "cosine")}
-                                   for row in v.summary()}} for name, v in parts.items() if v is not None}
+        return {name: v.brief() for name, v in parts.items() if v is not None}
 
     def save_c_array(self, path: Path | str) -> tuple[Path, Path]:
         """Write the file as a C array, for a device without a file system: a source beside a header of the same name.
@@ -247,7 +245,8 @@ def _verify(result: Conversion, precision: str, clock: _Clock) -> Verification:
 
     source = result.source
     content = source_content(source, moved_weights=result.options.weights is not None)
-    proof = Proof(content, source.model, result.model.main, result.edge, precision, result.options.samples)
+    proof = Proof(content, source.model, result.model.main, result.edge, precision, result.options.samples,
+                  program=source.program)
     with tempfile.TemporaryDirectory(prefix="fidelite-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.tflite"
         with path.open("wb") as stream:
@@ -264,11 +263,10 @@ def _verify(result: Conversion, precision: str, clock: _Clock) -> Verification:
 
 
 def _read(model: AnyModel, options: ConvertOptions) -> Source:
-    from fidelite.source.load import load
+    from fidelite.source.opening import open_model
     from fidelite.source.shapes import select_outputs
 
-    source = load(model, weights=options.weights)
-    source.fix_shapes(options.shapes)
+    source = open_model(model, options)
     outputs = options.outputs
     if options.task:
         from fidelite.tasks.plan import kept_outputs, pruned

@@ -30,6 +30,10 @@ def describe(result: Conversion, file: Path | str | None = None) -> dict[str, An
     return {
         "source": {
             "path": None if source.path is None else str(source.path),
+            "name": source.label,
+            "pytorch": None if source.program is None else
+            {"kind": source.program.kind, "exporter": source.exporter,
+             "files": [str(p) for p in source.program.files]},
             "files": [str(p) for p in source.data_files],
             "bytes": source.total_size,
             "graph_bytes": source.file_size,

@@ -6,11 +6,20 @@ import click
 import pytest
 
 from fidelite.cli import words
-from fidelite.options import Normalization
+from fidelite.options import Normalization, factory_of
 
 
 def test_shapes() -> None:
     assert words.shapes(["input=1,3,512,512", "a=b=2x3"]) == {"input": (1, 3, 512, 512), "a=b": (2, 3)}
+
+
+def test_open_shapes() -> None:
+    assert words.open_shapes(["a=N,3,H:512,W:512", "b=2x3", "ids=1,T"]) == {
+        "a": ("N", 3, "H:512", "W:512"), "b": (2, 3), "ids": (1, "T")}
+    assert words.open_shapes(["a=x,x2"]) == {"a": ("x", "x2")}
+    for word in ("a=N,3.5", "a=N,H:", "a=N,,3", "a=N;3"):
+        with pytest.raises(click.BadParameter, match="NAME="):
+            words.open_shapes([word])
 
 
 def test_names() -> None:
@@ -43,8 +52,8 @@ def test_normalizations() -> None:
         ("module:", None),
     ],
 )
-def test_module_and_name(word: str, expected: tuple[str, str] | None) -> None:
-    assert words.module_and_name(word) == expected
+def test_factory_of(word: str, expected: tuple[str, str] | None) -> None:
+    assert factory_of(word) == expected
 
 
 def test_what_cannot_be_read_says_how_it_is_written() -> None:

@@ -257,8 +257,6 @@ def test_notice(code: str, kitchen: Kitchen) -> None:
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "F240": ("convert", "{model}", "--report", "report.txt"),
-    "F241": ("convert", "package.module:factory"),
-    "F242": ("export", "package.module:factory"),
     "F248": ("run", "{model}"),
     "F249": ("run", "{model}", "--random", "--labels", "{model}"),
 }

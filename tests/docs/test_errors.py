@@ -19,7 +19,7 @@ ROW = re.compile(r"^\| ([FNW]\d{3}) \|(.*)\|$")
 # Code -> why no test has to trigger it.
 WITHOUT_TEST: dict[str, str] = {
     "F210": "stands for its kind: the code is that of the leaf (F211 to F215)",
-    "F300": "stands for its kind: the code is that of the leaf (F301 to F361)",
+    "F300": "stands for its kind: the code is that of the leaf (F301 to F371)",
     "F400": "stands for its kind: the code is that of the leaf (F410 to F480)",
     "F460": "stands for its kind: the code is that of the leaf (F461, F462)",
     "F500": "stands for its kind: the code is that of the leaf (F510 to F530)",

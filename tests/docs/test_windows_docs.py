@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import fidelite
-from fidelite.cli import words
+from fidelite.options import factory_of
 from tests.house import PACKAGE, ROOT
 from tests.source.models import external_model
 from tests.test_windows_paths import STORE
@@ -32,7 +32,7 @@ def test_convert_verify_and_run(place: str, request: pytest.FixtureRequest) -> N
 
 @pytest.mark.parametrize("path", [r"C:\models\face.onnx", "C:/models/face.onnx", r"D:model", "C:face"])
 def test_drive_letters_are_no_modules(path: str) -> None:
-    assert words.module_and_name(path) is None
+    assert factory_of(path) is None
 
 
 def test_western_console(awkward_folder: Path) -> None:

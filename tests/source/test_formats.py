@@ -16,6 +16,7 @@ import pytest
 from fidelite.errors import FideliteError, LoadError, NotAModel
 from fidelite.source.hollow import why_hollow_bytes
 from fidelite.source.load import load
+from fidelite.source.text import quoted
 from tests.source.models import conv_model, save, tflite
 
 
@@ -146,15 +147,14 @@ def test_a_state_dict_is_recognised_and_never_unpickled(tmp_path: Path) -> None:
     assert (type(error), error.code) == (NotAModel, "F351")
     assert "state dict" in error.reason
     assert "the code of its network" in error.reason
-    assert "torch.onnx.export" in error.remedy
+    assert error.remedy.startswith("fidelite convert PACKAGE.MODULE:FACTORY --checkpoint ")
     assert not mark.exists()
 
 
 def test_the_checkpoint_of_face_parsing_gets_its_own_line(tmp_path: Path) -> None:
     names = ("cp.resnet.conv1.weight", "ffm.conv1.weight")
     error = refusal(archive(tmp_path / "79999_iter.pth", {"archive/data.pkl": state_dict(*names)}))
-    line = "python -m fidelite.examples.face_parsing.export face_parsing.onnx --checkpoint "
-    assert error.remedy.startswith(line)
+    assert error.remedy.startswith(f"fidelite convert {quoted(tmp_path / '79999_iter.pth')}, ")
     assert error.details["parameters"] == 2
 
 
@@ -183,7 +183,7 @@ def test_torchscript_and_exported_programs(tmp_path: Path) -> None:
     program = {"m/models/model.json": b"{}", "m/archive_format": b"pt2"}
     error = refusal(archive(tmp_path / "m.pt2", program))
     assert error.code == "F353"
-    assert "torch.onnx.export" in error.remedy
+    assert error.remedy.startswith("fidelite convert ")
 
 
 def test_keras_and_hdf5(tmp_path: Path) -> None:

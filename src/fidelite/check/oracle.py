@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -12,6 +12,7 @@ from fidelite.runtime.protocol import Array, Arrays, Port, Session
 
 if TYPE_CHECKING:
     from fidelite.source.load import Source
+    from fidelite.source.pytorch.program import Program
 
 
 class SelectedOutputs:
@@ -65,9 +66,73 @@ def source_content(source: Source, *, moved_weights: bool = False) -> Path | byt
         return source.path
     import onnx_ir
 
-    whole = source.model.clone()
+    whole = source.as_it_came().clone()
     onnx_ir.external_data.load_to_model(whole)
     return onnx_ir.to_proto(whole).SerializeToString()
+
+
+def open_program(program: Program, inputs: Sequence[str]) -> Session:
+    """The PyTorch network itself. `inputs` are those that the exported model has: what it does not use is fixed.
+
+    Raises RuntimeCrash.
+    """
+    from fidelite.runtime.pytorch import TorchSession, port_of
+
+    open_axes = [{axis: str(getattr(dim, "__name__", dim)) for axis, dim in row.items()} for row in program.dims]
+    open_axes += [{}] * (len(program.inputs) - len(open_axes))
+    ports = [port_of(n, t, a) for n, t, a in zip(program.inputs, program.examples, open_axes, strict=True)]
+    outputs = [port_of(n, t) for n, t in zip(program.outputs, program.ask(*program.examples), strict=True)]
+    fixed = dict(zip(program.inputs, program.examples, strict=True))
+    return TorchSession(program.ask, program.inputs, [p for p in ports if p.name in inputs], outputs, fixed)
+
+
+class Remembered:
+    """A source that is asked the same questions in the same order more than once, and answers the first time only."""
+
+    def __init__(self, make: Callable[[], Session]) -> None:
+        self._make = make
+        self._ports: tuple[tuple[Port, ...], tuple[Port, ...]] | None = None
+        self._runtime = ""
+        self._answers: list[dict[str, Array]] = []
+
+    def __call__(self) -> Session:
+        """A session: the real one the first time, then one that repeats its answers."""
+        if self._ports is None:
+            session = self._make()
+            self._ports, self._runtime = (session.inputs, session.outputs), session.runtime
+            return _Listened(session, self._answers)
+        return _Replayed(*self._ports, self._runtime, list(self._answers))
+
+
+class _Listened(SelectedOutputs):
+    def __init__(self, session: Session, answers: list[dict[str, Array]]) -> None:
+        super().__init__(session, [p.name for p in session.outputs])
+        self._answers = answers
+
+    def run(self, feeds: Arrays, outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        found = super().run(feeds, outputs)
+        self._answers.append(found)
+        return dict(found)
+
+
+class _Replayed:
+    def __init__(self, inputs: tuple[Port, ...], outputs: tuple[Port, ...], runtime: str,
+                 answers: list[dict[str, Array]]) -> None:
+        self.inputs, self.outputs, self.runtime = inputs, outputs, runtime
+        self._answers = answers
+
+    def run(self, feeds: Arrays, outputs: Sequence[str] | None = None) -> dict[str, Array]:
+        return dict(self._answers.pop(0))
+
+    def close(self) -> None:
+        self._answers.clear()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
 
 
 def _reference(content: Path | bytes, crash: RuntimeCrash) -> Session:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fidelite.check.hints import hints_of
-from fidelite.check.inputs import make_inputs
-from fidelite.check.oracle import open_source
-from fidelite.check.samples import load_samples
+from fidelite.check.exported import compare_exported
+from fidelite.check.oracle import Remembered, SelectedOutputs, open_program, open_source
+from fidelite.check.questions import sample_sets
 from fidelite.check.tolerance import Tolerance
 from fidelite.check.verdict import Verification
 from fidelite.check.verify import Scores, verify_sessions
@@ -25,12 +24,10 @@ from fidelite.tflite.graph import Graph, Tensor
 if TYPE_CHECKING:
     import onnx_ir
 
+    from fidelite.source.pytorch.program import Program
+
 Progress = Callable[[str, int, int], None]
 
-# Sizes tried for free dimensions: of the batch (axis 0), of the spatial axes of pictures, of other axes. What a row
-# does not suit (a window that is longer, a table of positions that is shorter), a later one may.
-_FREE_SIZES = ((1, 64, 8), (2, 96, 12), (1, 224, 16), (2, 256, 32), (1, 512, 64), (2, 320, 300), (1, 640, 576),
-               (1, 32, 1024), (2, 48, 4096))
 _MOST_CLASSES = 4096
 
 
@@ -45,6 +42,9 @@ class Proof:
     precision: str = "float32"
     samples: Path | None = None
     tolerance: Tolerance | None = None
+    program: Program | None = None
+    """The PyTorch network that `source` was exported from: then it is what the result must agree with, and of a float32
+    result `source` must agree with it too."""
 
     def run(self, tflite: Path, on_progress: Progress | None = None,
             on_delegation: Callable[[Delegation], None] | None = None,
@@ -57,12 +57,14 @@ class Proof:
         last: RuntimeCrash | None = None
         for samples in self._samples(ports):
             try:
-                return verify_sessions(
-                    lambda: open_source(self.source, names), lambda: opened(tflite), samples,
+                oracle, exported = self._oracle(names, samples, on_progress)
+                found = verify_sessions(
+                    oracle, lambda: opened(tflite), samples,
                     transform_source=self.edge.to_source, transform_out=self.edge.from_source,
                     tolerance=self.tolerance or Tolerance.for_precision(self.precision),
                     constant_outputs=_constant_outputs(self.graph), scores=self._scores,
-                    class_axes=self._class_axes(), steady_source=_is_steady(self.model), on_progress=on_progress)
+                    class_axes=self._class_axes(), steady_source=self._is_steady, on_progress=on_progress)
+                return replace(found, exported=exported)
             except RuntimeCrash as crash:
                 if all(isinstance(d, int) for p in ports for d in p.shape) or self.samples is not None:
                     raise
@@ -70,27 +72,31 @@ class Proof:
         assert last is not None
         raise last
 
+    @property
+    def _is_steady(self) -> bool:
+        return self.program is None and _is_steady(self.model)
+
+    def _oracle(self, names: Sequence[str], samples: Sequence[Arrays], on_progress: Progress | None) \
+            -> tuple[Callable[[], Session], Verification | None]:
+        """What the result must agree with; with PyTorch at hand, also whether the exported model agrees with it."""
+        program = self.program
+        if program is None:
+            return lambda: open_source(self.source, names), None
+        inputs = [t.name for t in self.graph.inputs]
+        oracle = Remembered(lambda: SelectedOutputs(open_program(program, inputs), names))
+        if self.precision != "float32":
+            return oracle, None  # its float graph was proven before, from the exported model on
+        return oracle, compare_exported(oracle, self.source, self.model, [self.edge.to_source(s) for s in samples],
+                                        names, _constant_outputs(self.graph), on_progress)
+
     def first_samples(self) -> Sequence[Arrays]:
         """Samples for the result, of the kind that `run` asks with."""
         return self._samples([_port(t) for t in self.graph.inputs])[0]
 
     def _samples(self, ports: Sequence[Port]) -> Sequence[Sequence[Arrays]]:
         """Sets of samples to try, of values that the source's own element types have."""
-        return [[self.edge.representable(sample) for sample in samples] for samples in self._made_samples(ports)]
-
-    def _made_samples(self, ports: Sequence[Port]) -> Sequence[Sequence[Arrays]]:
-        """Sets of samples: the user's, or made ones; with free dimensions, several sizes."""
-        if self.samples is not None:
-            return [load_samples(self.samples, ports)]
-        hints = hints_of(self.model, self.edge)
-        if all(isinstance(d, int) for p in ports for d in p.shape):
-            return [make_inputs(ports, hints=hints)]
-        sets: list[Sequence[Arrays]] = []
-        for i in range(len(_FREE_SIZES) - 1):
-            first, second = (_sizes(ports, row) for row in _FREE_SIZES[i:i + 2])
-            made = make_inputs(ports, hints=hints, symbols=first)
-            sets.append([*made, *make_inputs(ports, count=1, seed=1, hints=hints, symbols=second)])
-        return sets
+        sets = sample_sets(ports, self.model, self.edge, self.samples)
+        return [[self.edge.representable(sample) for sample in samples] for samples in sets]
 
     def _scores(self, name: str, answers: Arrays) -> Scores | None:
         """The scores behind an output that the edge turned into indices."""
@@ -142,16 +148,6 @@ def _is_steady(model: onnx_ir.Model) -> bool:
 def _port(tensor: Tensor) -> Port:
     shape = tuple(d if isinstance(d, int) else str(d) for d in tensor.shape)
     return Port(tensor.name, tensor.element.dtype.name, shape)
-
-
-def _sizes(ports: Sequence[Port], row: tuple[int, int, int]) -> dict[str, int]:
-    batch, picture, other = row
-    sizes: dict[str, int] = {}
-    for port in ports:
-        for axis, dim in enumerate(port.shape):
-            if isinstance(dim, str):
-                sizes.setdefault(dim, batch if axis == 0 else picture if len(port.shape) == 4 else other)
-    return sizes
 
 
 def _constant_outputs(graph: Graph) -> list[str]:

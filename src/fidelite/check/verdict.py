@@ -92,11 +92,13 @@ class Verification:
     result: str
     samples: int
     problems: tuple[str, ...] = ()
+    exported: Verification | None = None
+    """Where the source is a PyTorch network: the same comparison of the ONNX model that was exported from it."""
 
     @property
     def verdict(self) -> Verdict:
         """The worst of the outputs' verdicts. Without outputs, nothing was proven."""
-        if self.problems:
+        if self.problems or (self.exported is not None and self.exported.verdict == "mismatch"):
             return "mismatch"
         found = {o.verdict for o in self.outputs}
         if "mismatch" in found:
@@ -112,6 +114,8 @@ class Verification:
         verdict = self.verdict
         if verdict == "proven":
             return
+        if self.exported is not None and self.exported.verdict == "mismatch":
+            raise self._export_differs(self.exported)
         parts = [f"output '{o.name}' {o.reason}" for o in self.outputs if o.verdict == verdict]
         parts = [*self.problems, *parts] or ["the model has no outputs to compare"]
         more = f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
@@ -128,9 +132,27 @@ class Verification:
             details=details,
         )
 
+    def raise_for_export(self) -> None:
+        """As `raise_for_verdict`, of an exported model against the PyTorch network that it came from."""
+        if self.verdict == "mismatch":
+            raise self._export_differs(self)
+        self.raise_for_verdict()
+
+    def _export_differs(self, exported: Verification) -> Mismatch:
+        """The exporter's fault, named as such, with what it means for the result."""
+        parts = [*exported.problems,
+                 *(f"output '{o.name}' {o.reason}" for o in exported.outputs if o.verdict == "mismatch")]
+        more = f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
+        return Mismatch(
+            f"The ONNX model that PyTorch's exporter made does not give what the PyTorch network gives: "
+            f"{'; '.join(parts[:3])}{more}. The fault is the exporter's: the conversion starts from a wrong model.",
+            code="F511", remedy="try the other exporter (--exporter torchscript or dynamo), or a newer PyTorch: "
+                                "pip install --upgrade torch onnxscript", details={"verification": self.to_json()})
+
     def summary(self) -> list[dict[str, Any]]:
         """A row per output for a table: name, verdict, the figures worth showing, and the reason."""
         rows: list[dict[str, Any]] = []
+        exported = {o.name: o for o in self.exported.outputs} if self.exported is not None else {}
         for o in self.outputs:
             f = o.figures
             rows.append(
@@ -148,7 +170,18 @@ class Verification:
                     "reason": o.reason,
                 }
             )
+            if (behind := exported.get(o.name)) is not None:
+                rows[-1]["exported"] = _exported_row(behind)
         return rows
+
+    def brief(self) -> dict[str, Any]:
+        """For a file's manifest: what was compared with what, and each output's verdict and largest error."""
+        told: dict[str, Any] = {
+            "verdict": self.verdict, "source": self.source, "samples": self.samples,
+            "outputs": {r["output"]: {k: r[k] for k in ("verdict", "max_abs", "cosine")} for r in self.summary()}}
+        if self.exported is not None:
+            told["exported"] = self.exported.brief()
+        return told
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -158,4 +191,13 @@ class Verification:
             "samples": self.samples,
             "problems": list(self.problems),
             "outputs": [o.to_json() for o in self.outputs],
+            "exported": None if self.exported is None else self.exported.to_json(),
         }
+
+
+def _exported_row(found: OutputVerdict) -> dict[str, Any]:
+    f = found.figures
+    return {"verdict": found.verdict, "reason": found.reason,
+            "max_abs": None if f is None else json_number(f.max_abs),
+            "cosine": None if f is None else json_number(f.cosine),
+            "argmax_agreement": None if f is None else f.argmax_agreement}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 import fidelite
-from fidelite.cli import base, inspecting, machine, making, running
+from fidelite.cli import base, inspecting, machine, making, pytorch, running
 
 EPILOG = (
     "Exit codes: 0 done, 1 a fault of fidelite, 2 usage, 3 the model cannot be read or contradicts itself, "
@@ -25,7 +25,7 @@ for command in (
     making.verify,
     running.benchmark,
     running.run,
-    making.export,
+    pytorch.export,
     machine.ops,
     machine.doctor,
     machine.demo,

@@ -1,4 +1,4 @@
-"""`fidelite convert`, `verify` and `export`."""
+"""`fidelite convert` and `verify`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,14 @@ from typing import Any, TypeVar
 import click
 
 import fidelite
-from fidelite.cli import base, words
+from fidelite.cli import base, pytorch, words
 from fidelite.errors import FideliteError, OutputError, Several, UsageError, VerificationError
-from fidelite.options import ACTIVATIONS, BOXES, PRECISIONS, TARGETS, TASKS
+from fidelite.options import ACTIVATIONS, BOXES, PRECISIONS, TARGETS, TASKS, factory_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _STAGES = {"read": "reading", "prepare": "preparing", "lower": "lowering", "optimize": "optimizing",
            "quantize": "quantizing", "write": "writing", "verify": "proving", "device": "trying on the target"}
-_EXPORT = (
-    "in Python: torch.onnx.export(model.eval(), (example,), 'model.onnx', dynamo=True, external_data=False)\n"
-    "then: fidelite convert model.onnx"
-)
 
 
 def _file(**more: Any) -> Any:
@@ -32,7 +28,8 @@ def _edge_options(function: F) -> F:
     """Options that change what the model takes and gives."""
     options = [
         click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,512,512",
-                     help="Fix the shape of an input whose dimensions are open. May be repeated."),
+                     help="Fix the shape of an input whose dimensions are open; of a PyTorch network, the shape "
+                          "that it takes, with names for open dimensions (N,3,H:512,W:512). May be repeated."),
         click.option("--outputs", multiple=True, metavar="NAME,...",
                      help="Keep these outputs, in this order, and drop what only served the others."),
         click.option("--layout", "layouts", multiple=True, metavar="NAME=nhwc|nchw",
@@ -86,19 +83,23 @@ def _choices(function: F) -> F:
               help="The file to write; MODEL's name with .tflite, beside it, by default.")
 @_edge_options
 @_choices
+@pytorch.options
 @base.common
 def convert(model: Path, output: Path | None, report: Path | None, c_array: Path | None, as_json: bool,
             **given: Any) -> None:
-    """Convert MODEL (.onnx) to LiteRT, and prove that the result computes the same.
+    """Convert MODEL to LiteRT, and prove that the result computes the same.
+
+    MODEL is an .onnx file, or PyTorch's: PACKAGE.MODULE:FACTORY (a function or class that gives the network), a .pt2
+    or TorchScript file, a checkpoint of a network that fidelite ships (79999_iter.pth of BiSeNet face parsing).
 
     Source and result are run on the same inputs; the file is written only if they agree. Inputs and outputs keep
     their names, order, shapes and types unless you say otherwise.
     """
-    _refuse_program(model)
-    target = output or model.with_suffix(".tflite")
+    program = factory_of(str(model)) if not model.exists() else None
+    target = output or (Path(f"{program[1]}.tflite") if program is not None else model.with_suffix(".tflite"))
     if c_array is not None:
         _check_c_array(c_array)
-    if output is not None or (model.exists() and target != model):
+    if output is not None or program is not None or (model.exists() and target != model):
         _check_target(target, model)
     if report is not None and report.suffix.lower() not in (".html", ".htm", ".json"):
         raise UsageError(f"a report is a .html or a .json file, not '{report.name}'", code="F240",
@@ -106,7 +107,8 @@ def convert(model: Path, output: Path | None, report: Path | None, c_array: Path
     arguments = _arguments(given)
     with base.Bar(quiet=as_json) as bar:
         try:
-            result = fidelite.convert(model, on_progress=lambda s, d: bar(_STAGES.get(s, s), d), **arguments)
+            result = fidelite.convert(str(model) if program is not None else model,
+                                      on_progress=lambda s, d: bar(_STAGES.get(s, s), d), **arguments)
         except VerificationError as error:
             raise _with_evidence(error, target) from error
         bar("writing", 0.0)
@@ -120,13 +122,6 @@ def convert(model: Path, output: Path | None, report: Path | None, c_array: Path
         if is_c_array(target):
             data["result"]["bytes"] = len(result.bytes)
     _tell(data, target, report, as_json=as_json)
-
-
-def _refuse_program(model: Path) -> None:
-    """`package.module:factory` is for `export`; a path with a drive letter never looks like one."""
-    if words.module_and_name(str(model)) is not None and not model.exists():
-        raise UsageError(f"'{model}' names a Python function, not a file", code="F241",
-                         remedy=_EXPORT)
 
 
 def is_c_array(path: Path) -> bool:
@@ -159,7 +154,7 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
     """Options as `fidelite.convert` takes them."""
     return {
         "precision": given["precision"],
-        "shapes": words.shapes(given["shapes"]),
+        "shapes": words.open_shapes(given["shapes"]),
         "outputs": words.names(given["outputs"]),
         "layout": words.layouts(given["layouts"]),
         "normalize": words.normalizations(given["presets"], given["means"], given["stds"], given["scales"]),
@@ -174,6 +169,7 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
         "verify": not given["no_verify"],
         "samples": given["samples"],
         "explain": given["explain"],
+        **pytorch.arguments(given),
     }
 
 
@@ -181,10 +177,10 @@ def _tell(data: dict[str, Any], target: Path, report: Path | None, *, as_json: b
     from fidelite.report import conversion
     from fidelite.report.figures import quoted
 
-    document = conversion.document(data, commands=[] if is_c_array(target) else [
-        (f"fidelite run {quoted(target)} --input PICTURE.jpg", "try it on a picture"),
-        (f"fidelite benchmark {quoted(data['source']['path'])} {quoted(target)}", "compare the two"),
-    ])
+    commands = [(f"fidelite run {quoted(target)} --input PICTURE.jpg", "try it on a picture")]
+    if data["source"]["path"] is not None:
+        commands.append((f"fidelite benchmark {quoted(data['source']['path'])} {quoted(target)}", "compare the two"))
+    document = conversion.document(data, commands=[] if is_c_array(target) else commands)
     if report is not None:
         base.write_report(report, data, document)
     if as_json:
@@ -238,19 +234,3 @@ def verify(model: Path, result: Path, samples: Path | None, weights: Path | None
 
         base.show(conversion.verification_document(str(model), str(result), found.to_json()))
     click.get_current_context().exit(0 if found.proven else 5)
-
-
-@click.command(short_help="PyTorch to ONNX (not there yet).", context_settings={"ignore_unknown_options": True})
-@click.argument("factory", metavar="PACKAGE.MODULE:FACTORY")
-@click.argument("rest", nargs=-1, type=click.UNPROCESSED, metavar="")
-@base.common
-def export(factory: str, rest: tuple[str, ...], as_json: bool) -> None:
-    """Export a PyTorch network to ONNX: not there yet. It comes with the PyTorch extra.
-
-    Until then export in Python with torch.onnx.export. BiSeNet face parsing has an exporter of its own:
-    python -m fidelite.examples.face_parsing.export OUT.onnx --checkpoint FILE
-    """
-    raise UsageError(
-        f"`fidelite export {factory}` is not there yet: it comes with the PyTorch extra", code="F242",
-        remedy=f"{_EXPORT}\n"
-               "BiSeNet face parsing: python -m fidelite.examples.face_parsing.export OUT.onnx --checkpoint FILE")

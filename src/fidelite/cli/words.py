@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import click
@@ -9,6 +10,9 @@ import click
 from fidelite.options import LAYOUTS, LayoutName, Normalization
 
 Shapes = dict[str, tuple[int, ...]]
+OpenShapes = dict[str, tuple[int | str, ...]]
+_OPEN = re.compile(r"[A-Za-wyz_]|x(?!\d)")
+_DIM = re.compile(r"\d+|[A-Za-z_]\w*(:\d+)?")
 
 
 def shapes(words: Sequence[str]) -> Shapes:
@@ -21,6 +25,26 @@ def shapes(words: Sequence[str]) -> Shapes:
         except ValueError:
             raise _unreadable(word, "--shape", "NAME=1,3,512,512, whole numbers separated by commas") from None
     return found
+
+
+def open_shapes(words: Sequence[str]) -> OpenShapes:
+    """`input=N,3,H:512,W:512`: as `shapes`, and a name leaves a dimension open; a number behind it is the example."""
+    found: OpenShapes = {}
+    for word in words:
+        name, dims = _named(word, "--shape", "NAME=1,3,512,512")
+        if _OPEN.search(dims) is None:
+            found |= shapes([word])
+            continue
+        parts = dims.split(",")
+        if not all(_DIM.fullmatch(part) for part in parts):
+            raise _unreadable(word, "--shape", "NAME=1,3,512,512, or NAME=N,3,H:512,W:512 with open dimensions")
+        found[name] = tuple(int(part) if part.isdecimal() else part for part in parts)
+    return found
+
+
+def pairs(words: Sequence[str], option: str, example: str) -> dict[str, str]:
+    """`NAME=VALUE`, any number of times."""
+    return dict(_named(word, option, example) for word in words)
 
 
 def names(words: Sequence[str]) -> tuple[str, ...]:
@@ -95,11 +119,3 @@ def _named(word: str, option: str, example: str) -> tuple[str, str]:
 
 def _unreadable(word: str, option: str, example: str) -> click.BadParameter:
     return click.BadParameter(f"'{word}' cannot be read; it is written as {example}", param_hint=option)
-
-
-def module_and_name(word: str) -> tuple[str, str] | None:
-    """`package.module:factory` as its two parts; None for anything else, such as a Windows path `C:\\x.onnx`."""
-    module, colon, name = word.rpartition(":")
-    if not colon or not name.isidentifier() or len(module) < 2:
-        return None
-    return (module, name) if all(part.isidentifier() for part in module.split(".")) else None

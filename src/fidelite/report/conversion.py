@@ -36,7 +36,7 @@ def document(data: Mapping[str, Any], *, commands: Sequence[tuple[str, str]] = (
     sections.append(Section("Time", [Lines([_times(data["seconds"])])]))
     if commands:
         sections.append(Section("Next", [Commands(commands)]))
-    title = f"{_name(source['path'], 'the model')} -> {_name(result['path'], 'a .tflite file')}"
+    title = f"{_name(source['path'], source['name'] or 'the model')} -> {_name(result['path'], 'a .tflite file')}"
     return Document(title, "", verdict(data), sections)
 
 
@@ -50,20 +50,33 @@ def verdict(data: Mapping[str, Any]) -> Cell:
     if proof is None:
         return Cell("written, but not proven (--no-verify)", "warn")
     if proof["proven"]:
-        text = f"{proof['result']} gives what {proof['source']} gives, on {figures.count(proof['samples'], 'sample')}"
+        text = f"{_results(data)} what {proof['source']} gives, on {figures.count(proof['samples'], 'sample')}"
         if data["float_verification"] is not None:
             text += f"; with {data['result']['precision']}, within the bounds of that precision"
         return Cell(f"proven: {text}", "good")
     return Cell({"mismatch": "results differ", "not proven": "not proven"}[proof["verdict"]], "bad")
 
 
+def _results(data: Mapping[str, Any]) -> str:
+    """Who gives what the source gives."""
+    proofs = [p for p in (data["verification"], data["float_verification"]) if p is not None]
+    exported = any(p["exported"] is not None for p in proofs)
+    return "ONNX Runtime and LiteRT give" if exported else f"{data['verification']['result']} gives"
+
+
 def _in(source: Mapping[str, Any]) -> Section:
-    rows: list[tuple[str, str | Cell]] = [
-        ("file", f"{figures.size(source['bytes'])}"
-         + (f" in {1 + len(source['files'])} files" if source["files"] else "")
-         + f", opset {source['opset']}, {source['producer'] or 'unknown producer'}"),
-    ]
-    return Section("In", [Facts(rows), _ports(source)])
+    rows: list[tuple[str, str | Cell]] = []
+    producer = source["producer"] or "unknown producer"
+    if (network := source["pytorch"]) is None:
+        rows.append(("file", f"{figures.size(source['bytes'])}"
+                     + (f" in {1 + len(source['files'])} files" if source["files"] else "")
+                     + f", opset {source['opset']}, {producer}"))
+    else:
+        files = ", ".join(PurePath(path).name for path in network["files"])
+        rows.append(("PyTorch", f"{network['kind']}" + (f", weights from {files}" if files else "")))
+        told = f"in memory: opset {source['opset']}, by the {network['exporter']} exporter, {producer}"
+        rows.append(("export", told))
+    return Section("In", [Facts(rows), ports(source)])
 
 
 def _out(result: Mapping[str, Any], data: Mapping[str, Any]) -> Section:
@@ -82,7 +95,7 @@ def _out(result: Mapping[str, Any], data: Mapping[str, Any]) -> Section:
         rest = [f"{all_ - some} {name}" for name, (some, all_) in taken["per_op"].items() if some < all_]
         text = f"takes {taken['taken']} of {taken['total']} operators" + (f"; not {', '.join(rest)}" if rest else "")
         rows.append(("XNNPACK", text))
-    return Section("Out", [Facts(rows), _ports(result)])
+    return Section("Out", [Facts(rows), ports(result)])
 
 
 def _kept_float(rows: Sequence[Mapping[str, Any]]) -> Section:
@@ -97,9 +110,9 @@ def _kept_float(rows: Sequence[Mapping[str, Any]]) -> Section:
     return Section("Weights that stay float32", [Lines(lines)])
 
 
-def _ports(side: Mapping[str, Any]) -> Table:
+def ports(side: Mapping[str, Any]) -> Table:
     rows = [[kind, Cell(p["name"], "strong"), p["type"], figures.shape(p["shape"])]
-            for kind, ports in (("in", side["inputs"]), ("out", side["outputs"])) for p in ports]
+            for kind, found in (("in", side["inputs"]), ("out", side["outputs"])) for p in found]
     return Table([Column(""), Column("name"), Column("type"), Column("shape")], rows)
 
 
@@ -121,22 +134,41 @@ def proof_section(proof: Mapping[str, Any], title: str = "Proof") -> Section:
     rows = proof.get("rows") or [_row(o) for o in proof["outputs"]]
     shown: list[Sequence[str | Cell]] = []
     with_classes = any(r["argmax_agreement"] is not None for r in rows)
+    exported = proof.get("exported")
     for r in rows:
-        cells: list[str | Cell] = [
-            Cell(r["output"], "strong"), Cell(r["verdict"], _TONES[r["verdict"]]), figures.number(r["max_abs"]),
-            figures.number(r["max_rel"]), figures.number(r["cosine"]) if r["cosine"] != 1 else "1",
-        ]
+        cells: list[str | Cell] = [Cell(r["output"], "strong"), Cell(r["verdict"], _TONES[r["verdict"]])]
+        cells += _exported_cells(r.get("exported"), with_classes) if exported is not None else []
+        cells += [figures.number(r["max_abs"]), figures.number(r["max_rel"]),
+                  figures.number(r["cosine"]) if r["cosine"] != 1 else "1"]
         shown.append([*cells, figures.share(r["argmax_agreement"])] if with_classes else cells)
-    columns = [Column("output"), Column("verdict"), Column("max error", right=True),
-               Column("relative", right=True), Column("cosine", right=True)]
+    columns = [Column("output"), Column("verdict")]
+    if exported is not None:
+        columns += [Column("ONNX: max error", right=True)]
+        columns += [Column("same argmax", right=True)] if with_classes else []
+    columns += [Column("LiteRT: max error" if exported is not None else "max error", right=True),
+                Column("relative", right=True), Column("cosine", right=True)]
     columns += [Column("same argmax", right=True)] if with_classes else []
     parts: list[Part] = [Table(columns, shown)]
     failed = [Cell(f"'{r['output']}' {r['reason']}", _TONES[r["verdict"]]) for r in rows if r["verdict"] != "proven"]
     problems = [Cell(p, "bad") for p in proof["problems"]]
+    if exported is not None:
+        failed += [Cell(f"ONNX Runtime: '{o['name']}' {o['reason']}", _TONES[o["verdict"]])
+                   for o in exported["outputs"] if o["verdict"] != "proven"]
     if problems or failed:
         parts.append(Lines([*problems, *failed]))
-    note = f"{proof['source']} against {proof['result']}, {figures.count(proof['samples'], 'sample')}"
+    both = f"{exported['result']} and {proof['result']}" if exported is not None else proof["result"]
+    note = f"{proof['source']} against {both}, {figures.count(proof['samples'], 'sample')}"
     return Section(title, parts, note)
+
+
+def _exported_cells(row: Mapping[str, Any] | None, with_classes: bool) -> list[str | Cell]:
+    """What ONNX Runtime gave, against the same source."""
+    if row is None:
+        return ["-", "-"] if with_classes else ["-"]
+    tone = None if row["verdict"] == "proven" else _TONES[row["verdict"]]
+    error: str | Cell = figures.number(row["max_abs"])
+    cells: list[str | Cell] = [Cell(error, tone) if tone is not None else error]
+    return [*cells, figures.share(row["argmax_agreement"])] if with_classes else cells
 
 
 def _row(output: Mapping[str, Any]) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def _names_in_pickles(data: bytes) -> tuple[list[str], list[str]]:
 
 
 def refusal(path: Path, contents: Contents) -> NotAModel:
-    """The error that says what the file is, and how its network becomes an ONNX file."""
+    """The error that says what the file is, and how its network is converted."""
     details = {
         "path": str(path),
         "kind": contents.kind,
@@ -119,20 +119,17 @@ def refusal(path: Path, contents: Contents) -> NotAModel:
     }
     if contents.kind == "TorchScript":
         return NotAModel(
-            f"'{path}' is a TorchScript program: fidelite reads ONNX models and PyTorch modules",
+            f"'{path}' is a TorchScript program, not an ONNX model",
             code="F352",
-            remedy="in Python: torch.onnx.export(torch.jit.load("
-            f"{str(path)!r}), (torch.zeros(1, 3, 224, 224),), 'model.onnx', dynamo=False), "
-            "with the shape of its input; then: fidelite convert model.onnx",
+            remedy=f"fidelite convert {quoted(path)} --shape NAME=1,3,224,224, or make an ONNX file of it first: "
+            f"fidelite export {quoted(path)} --shape NAME=1,3,224,224",
             details=details,
         )
     if contents.kind == "exported program":
         return NotAModel(
             f"'{path}' is an exported PyTorch program (.pt2)",
             code="F353",
-            remedy=f"in Python: torch.onnx.export(torch.export.load({str(path)!r}), (), 'model.onnx', "
-            "dynamo=True, "
-            "external_data=False); then: fidelite convert model.onnx",
+            remedy=f"fidelite convert {quoted(path)}, or make an ONNX file of it first: fidelite export {quoted(path)}",
             details=details,
         )
     if contents.kind == "module":
@@ -141,7 +138,7 @@ def refusal(path: Path, contents: Contents) -> NotAModel:
             + (f" ({contents.classes[0]})" if contents.classes else "")
             + ", and loading it would run whatever it contains",
             code="F357",
-            remedy=_lines(path, _is_face_parsing(path, contents.parameters)),
+            remedy=_lines(path, _is_face_parsing(contents.parameters)),
             details=details,
         )
     found = f" ({plural(len(contents.parameters), 'parameter')} by name)" if contents.parameters else ""
@@ -149,27 +146,18 @@ def refusal(path: Path, contents: Contents) -> NotAModel:
         f"'{path}' is a checkpoint, a state dict{found}: weights without a graph. "
         "It needs the code of its network",
         code="F351",
-        remedy=_lines(path, _is_face_parsing(path, contents.parameters)),
+        remedy=_lines(path, _is_face_parsing(contents.parameters)),
         details=details,
     )
 
 
 def _lines(path: Path, face_parsing: bool) -> str:
-    generic = (
-        "in Python, with the network's own class:\n"
-        "    model = Network()\n"
-        f"    model.load_state_dict(torch.load({path.name!r}, weights_only=True))\n"
-        "    torch.onnx.export(model.eval(), (torch.zeros(1, 3, 512, 512),), 'model.onnx', dynamo=True, "
-        "external_data=False)"
-    )
-    face = f"python -m fidelite.examples.face_parsing.export face_parsing.onnx --checkpoint {quoted(path)}"
     if face_parsing:
-        return f"{face}\n    then: fidelite convert face_parsing.onnx"
-    return f"{generic}\n    or, if it is BiSeNet face parsing: {face}"
+        return f"fidelite convert {quoted(path)}, or make an ONNX file of it first: fidelite export {quoted(path)}"
+    return (f"fidelite convert PACKAGE.MODULE:FACTORY --checkpoint {quoted(path)} --shape NAME=1,3,512,512\n"
+            "    with FACTORY a function or class that gives the network, NAME the parameter of its forward")
 
 
-def _is_face_parsing(path: Path, parameters: Iterable[str]) -> bool:
+def _is_face_parsing(parameters: Iterable[str]) -> bool:
     names = tuple(parameters)
-    if names:
-        return any("cp.resnet." in n for n in names) and any("ffm." in n for n in names)
-    return path.name == "79999_iter.pth"
+    return any("cp.resnet." in n or "fpn.backbone." in n for n in names) and any("ffm." in n for n in names)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from fidelite.source.batch import Dim
+    from fidelite.source.pytorch.program import Program
 
 _CHUNK = 1 << 20
 
@@ -47,6 +48,10 @@ class Source:
     """Bytes of the `.onnx` file; 0 for a model that came from memory."""
     data_files: tuple[Path, ...] = ()
     """Files beside the graph that hold weights."""
+    program: Program | None = None
+    """The PyTorch network that the model was exported from, where it came that way: the first oracle."""
+    exporter: str = ""
+    """Which of PyTorch's exporters made the model."""
     _origin: ir.Model | onnx.ModelProto | None = field(default=None, repr=False)
 
     @property
@@ -66,6 +71,18 @@ class Source:
                 while chunk := file.read(_CHUNK):
                     digest.update(chunk)
         return digest.hexdigest()
+
+    @property
+    def label(self) -> str:
+        """The file's name, or what the PyTorch network is called; '' for a model in memory."""
+        return self.path.name if self.path is not None else self.program.label if self.program is not None else ""
+
+    def as_it_came(self) -> ir.Model:
+        """The model before any stage changed it."""
+        import onnx_ir as ir
+
+        origin = self._origin if self._origin is not None else self.model
+        return origin if isinstance(origin, ir.Model) else ir.from_proto(origin)
 
     @property
     def total_size(self) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_STACK_TRACE = "pkg.torch.onnx.stack_trace"
+STACK_TRACE = "pkg.torch.onnx.stack_trace"
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in \S+)?\n?(?P<code>[^\n]*)')
 _LIBRARY = re.compile(r"[/\\](site-packages|dist-packages|torch[/\\]nn|lib[/\\]python3)[/\\]")
 _LONGEST_CODE = 60
@@ -28,7 +28,7 @@ def plain_domain(domain: str) -> str:
 
 def source_line(node: ir.Node) -> str:
     """The innermost line of the user's own code behind the node, where the exporter recorded it."""
-    trace = node.metadata_props.get(_STACK_TRACE)
+    trace = node.metadata_props.get(STACK_TRACE)
     if not trace:
         return ""
     frames = [m for m in _FRAME.finditer(trace) if not _LIBRARY.search(m["file"])]

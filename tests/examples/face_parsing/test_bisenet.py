@@ -10,7 +10,8 @@ import pytest
 
 torch: Any = pytest.importorskip("torch")
 
-from fidelite.examples.face_parsing.bisenet import BiSeNet, CheckpointError, bisenet  # noqa: E402
+from fidelite.errors import LoadError  # noqa: E402
+from fidelite.examples.face_parsing.bisenet import BiSeNet, bisenet  # noqa: E402
 
 # Every convolution of face-parsing.PyTorch's checkpoint, 79999_iter.pth.
 CONVOLUTIONS = {
@@ -110,11 +111,12 @@ def test_all_differences_are_listed(state: dict[str, Any], tmp_path: Path) -> No
     content["conv_out.conv_out.weight"] = torch.zeros(11, 256, 1, 1)
     file = tmp_path / "checkpoint.pth"
     torch.save(content, file)
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(LoadError) as caught:
         bisenet(file)
     message = str(caught.value)
-    assert "missing: cp.resnet.bn1.bias, ffm.conv1.weight" in message
-    assert "unexpected: fc.weight" in message
+    assert caught.value.code == "F365"
+    assert "missing (2): cp.resnet.bn1.bias, ffm.conv1.weight" in message
+    assert "unexpected (1): fc.weight" in message
     assert "conv_out.conv_out.weight [11, 256, 1, 1] instead of [19, 256, 1, 1]" in message
 
 
@@ -122,7 +124,7 @@ def test_all_differences_are_listed(state: dict[str, Any], tmp_path: Path) -> No
 def test_what_holds_no_parameters_is_refused(content: Any, tmp_path: Path) -> None:
     file = tmp_path / "checkpoint.pth"
     torch.save(content, file)
-    with pytest.raises(CheckpointError, match=re.escape("no state dict")):
+    with pytest.raises(LoadError, match=re.escape("no state dict")):
         bisenet(file)
 
 

@@ -1,4 +1,4 @@
-"""BiSeNet on a ResNet-18 for face parsing, with the parameter names of the common public checkpoint.
+"""BiSeNet on a ResNet-18 or ResNet-34 for face parsing, with the parameter names of the common public checkpoint.
 
 C. Yu et al., "BiSeNet: Bilateral Segmentation Network for Real-time Semantic Segmentation", ECCV 2018, in the
 form of face-parsing.PyTorch: the spatial path is the backbone's own 1/8 feature map. `79999_iter.pth` loads
@@ -8,9 +8,9 @@ on smooth random pictures, so that signals keep a sensible size all the way thro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -18,18 +18,25 @@ from torch.nn import functional
 
 from fidelite.examples.face_parsing.labels import CLASSES
 from fidelite.examples.face_parsing.tensor import Tensor
+from fidelite.source.pytorch.checkpoint import load_into, read_state
 
-__all__ = ["BiSeNet", "CheckpointError", "bisenet", "state_dict_of"]
+__all__ = ["BLOCKS", "BiSeNet", "BiSeNet34", "Logits", "bisenet"]
 
+BLOCKS = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+"""Backbone -> how many blocks each of its four layers has (He et al., CVPR 2016, table 1)."""
+
+
+class Logits(NamedTuple):
+    """Class scores [n, classes, h, w]: the result, and what served training at 1/8 and 1/16."""
+
+    output: Tensor
+    output16: Tensor
+    output32: Tensor
 
 
 def _picture_mean(x: Tensor) -> Tensor:
     """The mean over the whole picture, as the common code takes it: exporters write AveragePool for it."""
     return functional.avg_pool2d(x, x.shape[2:])
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that does not hold this network's parameters; the message lists what is amiss."""
 
 
 class _ConvUnit(nn.Module):
@@ -65,24 +72,29 @@ class _BasicBlock(nn.Module):
         return functional.relu(shortcut + y)
 
 
-class _ResNet18(nn.Module):
+class _ResNet(nn.Module):
     """The backbone: feature maps at 1/8 (128 channels), 1/16 (256) and 1/32 (512) of the picture."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: Sequence[int]) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 64, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.layer1 = nn.Sequential(_BasicBlock(64, 64, 1), _BasicBlock(64, 64, 1))
-        self.layer2 = nn.Sequential(_BasicBlock(64, 128, 2), _BasicBlock(128, 128, 1))
-        self.layer3 = nn.Sequential(_BasicBlock(128, 256, 2), _BasicBlock(256, 256, 1))
-        self.layer4 = nn.Sequential(_BasicBlock(256, 512, 2), _BasicBlock(512, 512, 1))
+        self.layer1 = _layer(64, 64, blocks[0], 1)
+        self.layer2 = _layer(64, 128, blocks[1], 2)
+        self.layer3 = _layer(128, 256, blocks[2], 2)
+        self.layer4 = _layer(256, 512, blocks[3], 2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         x = self.maxpool(functional.relu(self.bn1(self.conv1(x))))
         at8 = self.layer2(self.layer1(x))
         at16 = self.layer3(at8)
         return at8, at16, self.layer4(at16)
+
+
+def _layer(inputs: int, outputs: int, blocks: int, stride: int) -> nn.Module:
+    first = _BasicBlock(inputs, outputs, stride)
+    return nn.Sequential(first, *(_BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
 
 
 class _AttentionRefinement(nn.Module):
@@ -103,9 +115,9 @@ class _AttentionRefinement(nn.Module):
 class _ContextPath(nn.Module):
     """The backbone with attention at 1/16 and 1/32 and the picture's mean, brought back to 1/8."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: Sequence[int]) -> None:
         super().__init__()
-        self.resnet = _ResNet18()
+        self.resnet = _ResNet(blocks)
         self.arm16 = _AttentionRefinement(256, 128)
         self.arm32 = _AttentionRefinement(512, 128)
         self.conv_head32 = _ConvUnit(128, 128)
@@ -152,86 +164,55 @@ class _Head(nn.Module):
 class BiSeNet(nn.Module):
     """Normalised pictures [n, 3, h, w] to three maps of logits [n, classes, h, w]; the first is the result.
 
-    The other two, from 1/8 context and 1/16 context, served training. h and w are multiples of 32.
+    The other two, from 1/8 context and 1/16 context, served training. h and w are multiples of 32. `backbone` is one of
+    `BLOCKS`.
     """
 
-    def __init__(self, classes: int = len(CLASSES)) -> None:
+    def __init__(self, classes: int = len(CLASSES), backbone: str = "resnet18") -> None:
         super().__init__()
-        self.cp = _ContextPath()
+        self.cp = _ContextPath(BLOCKS[backbone])
         self.ffm = _FeatureFusion(256)
         self.conv_out = _Head(256, 256, classes)
         self.conv_out16 = _Head(128, 64, classes)
         self.conv_out32 = _Head(128, 64, classes)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        size = x.shape[2:]
-        detail, context8, context16 = self.cp(x)
+    def forward(self, input: Tensor) -> Logits:  # named as the exported model's input is to be named
+        size = input.shape[2:]
+        detail, context8, context16 = self.cp(input)
         logits = self.conv_out(self.ffm(detail, context8))
-        return (
+        return Logits(
             functional.interpolate(logits, size, mode="bilinear", align_corners=True),
             functional.interpolate(self.conv_out16(context8), size, mode="bilinear", align_corners=True),
             functional.interpolate(self.conv_out32(context16), size, mode="bilinear", align_corners=True),
         )
 
 
-def state_dict_of(checkpoint: object) -> dict[str, Tensor]:
-    """The parameters in what `torch.load` gave: bare or under `state_dict` or `model`, `module.` removed.
+class BiSeNet34(BiSeNet):
+    """BiSeNet on a ResNet-34."""
 
-    Raises:
-        CheckpointError: it holds no parameters.
-    """
-    content: Any = checkpoint
-    while isinstance(content, Mapping):
-        inner = next(
-            (content[key] for key in ("state_dict", "model") if isinstance(content.get(key), Mapping)), None
-        )
-        if inner is None:
-            break
-        content = inner
-    if not isinstance(content, Mapping) or not any(isinstance(v, torch.Tensor) for v in content.values()):
-        raise CheckpointError(
-            "the checkpoint holds no state dict: a mapping of names to tensors was expected"
-        )
-    return {str(name).removeprefix("module."): value for name, value in content.items()}
+    def __init__(self) -> None:
+        super().__init__(backbone="resnet34")
 
 
-def bisenet(checkpoint: Path | None = None, seed: int = 0) -> BiSeNet:
+def bisenet(checkpoint: Path | None = None, seed: int = 0, backbone: str = "resnet18") -> BiSeNet:
     """BiSeNet for face parsing in evaluation mode.
 
     Args:
         checkpoint: a `.pth` file such as face-parsing.PyTorch's `79999_iter.pth`; it is read as data only
             (`weights_only`), no code in it runs.
         seed: of the weights, where there is no checkpoint.
+        backbone: one of `BLOCKS`.
 
     Raises:
-        CheckpointError: names or shapes in the checkpoint differ; all of them are listed.
+        LoadError: F362 to F364 the checkpoint cannot be read; F365 names or shapes in it differ, all are listed.
     """
     torch.manual_seed(seed)
-    network = BiSeNet()
+    network = BiSeNet(backbone=backbone)
     if checkpoint is None:
         _calibrate(network, seed)
     else:
-        _load(network, state_dict_of(torch.load(checkpoint, map_location="cpu", weights_only=True)))
+        load_into(network, read_state(checkpoint), f"the checkpoint '{checkpoint}'")
     return network.eval()
-
-
-def _load(network: BiSeNet, state: dict[str, Tensor]) -> None:
-    """Load parameters after comparing all names and shapes."""
-    expected: dict[str, Tensor] = network.state_dict()
-    # Checkpoints older than PyTorch 0.4.1 have no batch counters; evaluation does not need them.
-    optional = {name for name in expected if name.endswith(".num_batches_tracked")}
-    missing = sorted(expected.keys() - state.keys() - optional)
-    unexpected = sorted(state.keys() - expected.keys())
-    reshaped = [
-        f"{name} {list(state[name].shape)} instead of {list(expected[name].shape)}"
-        for name in sorted(expected.keys() & state.keys())
-        if state[name].shape != expected[name].shape
-    ]
-    found = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
-    complaints = [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
-    if complaints:
-        raise CheckpointError("the checkpoint is not of this network; " + "; ".join(complaints))
-    network.load_state_dict(state, strict=False)
 
 
 def _smooth_pictures(generator: Any, count: int, size: int) -> Tensor:
