@@ -51,10 +51,13 @@ def text() -> str:
 
 
 def _refused(suite: dict[str, str], told: set[str]) -> list[str]:
-    lines = ["## Refused by name", "", "| operator | why | instead | refused in the suite |",
-             "| --- | --- | --- | --- |"]
-    for name, (reason, remedy) in sorted(REFUSED.items()):
-        lines.append(f"| {name} | {reason} | {remedy} | {suite.get(name.rpartition('::')[2], '')} |")
+    lines = ["## Refused by name", "", "| operators | why | instead |", "| --- | --- | --- |"]
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for name, row in REFUSED.items():
+        share = suite.get(name, "")
+        by_reason.setdefault(row, []).append(f"{name} (suite: {share})" if share else name)
+    for (reason, remedy), names in by_reason.items():
+        lines.append(f"| {', '.join(names)} | {reason} | {remedy} |")
     others = {op: share for op, share in suite.items() if op not in told and op not in REFUSED and share}
     if others:
         lines += ["", "Of other operators and of whole models, refused cases in the suite (at run time, constant, "

@@ -19,6 +19,22 @@ FAMILIES: Mapping[str, str] = {
     "bitwise": "BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor",
     "cast": "BitCast Cast CastLike",
     "columns": "Col2Im",
+    "contrib_activation": (
+        "com.microsoft::BiasGelu com.microsoft::FastGelu com.microsoft::Gelu com.microsoft::QuickGelu"),
+    "contrib_attention": (
+        "com.microsoft::Attention com.microsoft::GroupQueryAttention com.microsoft::MultiHeadAttention"),
+    "contrib_normalization": (
+        "SimplifiedLayerNormalization com.microsoft::EmbedLayerNormalization com.microsoft::SkipLayerNormalization "
+        "com.microsoft::SkipSimplifiedLayerNormalization"),
+    "contrib_products": (
+        "com.microsoft::CDist com.microsoft::ConvTransposeWithDynamicPads com.microsoft::FusedConv "
+        "com.microsoft::FusedGemm com.microsoft::FusedMatMul com.microsoft::Inverse com.microsoft::NhwcMaxPool "
+        "com.microsoft::TransposeMatMul"),
+    "contrib_rotary": "com.microsoft::RotaryEmbedding",
+    "contrib_views": (
+        "com.microsoft::CropAndResize com.microsoft::ExpandDims com.microsoft::GatherND com.microsoft::GridSample "
+        "com.microsoft::Pad com.microsoft::Range com.microsoft::Trilu com.microsoft::UnfoldTensor "
+        "com.microsoft::Unique"),
     "control": "If Loop Scan",
     "convolution": "Conv",
     "deformable": "DeformConv",

@@ -36,6 +36,11 @@ class Node(NodeView):
         self._contents = contents
         self._scope = scope
 
+    def standing_for(self, operands: Sequence[Tensor | TensorSequence | None], version: int) -> Node:
+        """This node with other operands, as a node of the standard's own operator in a schema version: for operators
+        of other domains that are one of those and something more."""
+        return Node(self.node, self._opsets, version, operands, self._contents, self._scope)
+
     @property
     def scope(self) -> Scope:
         """The graph that the node is lowered into, for operators with bodies."""

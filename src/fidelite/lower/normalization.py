@@ -28,14 +28,14 @@ def _nothing(x: Tensor, b: Builder, element: ElementType | None = None) -> Tenso
     return b.constant(np.zeros(known, (element or x.element).dtype)) if 0 in known and len(known) == x.rank else None
 
 
-def _centered(x: Tensor, axes: Sequence[int], b: Builder) -> tuple[Tensor, Tensor, Tensor]:
+def moments(x: Tensor, axes: Sequence[int], b: Builder) -> tuple[Tensor, Tensor, Tensor]:
     """x - mean, the mean and the variance, both with unit dimensions at `axes`."""
     mean = b.reduce("MEAN", x, axes, keep_dims=True)
     variance = b.reduce("MEAN", b.binary("SQUARED_DIFFERENCE", x, mean), axes, keep_dims=True)
     return b.sub(x, mean), mean, variance
 
 
-def _inverse_deviation(variance: Tensor, epsilon: float, b: Builder) -> Tensor:
+def inverse_deviation(variance: Tensor, epsilon: float, b: Builder) -> Tensor:
     """1 / sqrt(variance + epsilon)"""
     return b.unary("RSQRT", b.add(variance, b.scalar(epsilon, variance)))
 
@@ -74,9 +74,9 @@ def batch_normalization_with_mode(node: Node, b: Builder) -> Sequence[Tensor | N
     if (nothing := _nothing(x, b)) is not None:
         return nothing, None, None
     axes = [i for i in range(x.rank) if i != 1]
-    centered, mean, variance = _centered(b.float32(x), axes, b)
+    centered, mean, variance = moments(b.float32(x), axes, b)
     scale, bias = (_per_channel(node.input(i), x.rank, b) for i in (1, 2))
-    gain = b.mul(_inverse_deviation(variance, node.float_("epsilon", 1e-5), b), scale)
+    gain = b.mul(inverse_deviation(variance, node.float_("epsilon", 1e-5), b), scale)
     momentum = node.float_("momentum", 0.9)
 
     def running(old: Tensor, new: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def _batch_normalized(node: Node, b: Builder, shaped: Callable[[Tensor], Tensor]
         factors = [b.constant(a.astype(np.float32)) for a in (exact, bias - mean * exact)]
     else:
         scale, bias, mean, variance = (b.float32(t) for t in operands)
-        gain = b.mul(scale, _inverse_deviation(variance, epsilon, b))
+        gain = b.mul(scale, inverse_deviation(variance, epsilon, b))
         factors = [gain, b.sub(bias, b.mul(mean, gain))]
     multiplied = b.mul(b.float32(x), shaped(factors[0]))
     return b.cast(b.add(multiplied, shaped(factors[1])), x.element)
@@ -124,10 +124,10 @@ def layer_normalization(node: Node, b: Builder) -> Sequence[Tensor | None]:
     axis, stashed = node.axis(x.rank, -1), _stashed(node)
     outer = (*x.shape[:axis], *[1] * (x.rank - axis))
     if (nothing := _nothing(x, b)) is not None:
-        moments = b.constant(np.zeros([b.static_dim(d, "an empty mean") for d in outer], stashed.dtype))
-        return nothing, moments, moments
-    centered, mean, variance = _centered(b.float32(x), range(axis, x.rank), b)
-    inverse = _inverse_deviation(variance, node.float_("epsilon", 1e-5), b)
+        empty = b.constant(np.zeros([b.static_dim(d, "an empty mean") for d in outer], stashed.dtype))
+        return nothing, empty, empty
+    centered, mean, variance = moments(b.float32(x), range(axis, x.rank), b)
+    inverse = inverse_deviation(variance, node.float_("epsilon", 1e-5), b)
     result = b.mul(b.mul(centered, inverse), b.float32(node.input(1)))
     if (bias := node.optional(2)) is not None:
         result = b.add(result, b.float32(bias))
@@ -152,7 +152,7 @@ def rms_normalization(node: Node, b: Builder) -> Tensor:
         return nothing
     wide = b.float32(x)
     squares = b.reduce("MEAN", b.unary("SQUARE", wide), range(node.axis(x.rank, -1), x.rank), keep_dims=True)
-    inverse = _inverse_deviation(squares, node.float_("epsilon", 1e-5), b)
+    inverse = inverse_deviation(squares, node.float_("epsilon", 1e-5), b)
     return b.cast(b.mul(b.mul(wide, inverse), b.float32(scale)), scale.element)
 
 
@@ -164,9 +164,9 @@ def instance_normalization(node: Node, b: Builder) -> Tensor:
     x = node.input(0)
     if (nothing := _nothing(x, b)) is not None:
         return nothing
-    centered, _, variance = _centered(b.float32(x), range(2, x.rank), b)
+    centered, _, variance = moments(b.float32(x), range(2, x.rank), b)
     scale, bias = (_per_channel(node.input(i), x.rank, b) for i in (1, 2))
-    gain = b.mul(_inverse_deviation(variance, node.float_("epsilon", 1e-5), b), scale)
+    gain = b.mul(inverse_deviation(variance, node.float_("epsilon", 1e-5), b), scale)
     return b.cast(b.add(b.mul(centered, gain), bias), x.element)
 
 
@@ -192,9 +192,9 @@ def _group_normalized(node: Node, parameters: int, b: Builder) -> Tensor:
     channels = b.static_dim(x.shape[1], "the channels of GroupNormalization")
     spatial = x.shape[2:] if x.rank <= 5 else (product(x.shape[2:]),)
     split = b.reshape(b.float32(x), (x.shape[0], groups, channels // groups, *spatial))
-    centered, _, variance = _centered(split, range(2, split.rank), b)
+    centered, _, variance = moments(split, range(2, split.rank), b)
     scale, bias = (b.reshape(b.float32(node.input(i)), (1, groups, parameters, *[1] * len(spatial))) for i in (1, 2))
-    gain = b.mul(_inverse_deviation(variance, node.float_("epsilon", 1e-5), b), scale)
+    gain = b.mul(inverse_deviation(variance, node.float_("epsilon", 1e-5), b), scale)
     return b.cast(b.reshape(b.add(b.mul(centered, gain), bias), x.shape), x.element)
 
 
@@ -205,7 +205,7 @@ def mean_variance_normalization(node: Node, b: Builder) -> Tensor:
     if (nothing := _nothing(x, b)) is not None:
         return nothing
     axes = [node.normalized(a, x.rank) for a in node.ints("axes", (0, 2, 3))]
-    centered, _, variance = _centered(b.float32(x), axes, b)
+    centered, _, variance = moments(b.float32(x), axes, b)
     deviation = b.unary("SQRT", variance)
     return b.cast(b.div(centered, b.add(deviation, b.scalar(1e-9, deviation))), x.element)
 

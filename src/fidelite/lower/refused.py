@@ -12,11 +12,20 @@ _PICTURES = ("it decodes a file of a picture, which no LiteRT operator does",
              "decode the picture outside, and give the model its pixels")
 _MAPS = ("it works on maps and sequences, which LiteRT does not have",
          "leave it out: convert the model to where it has tensors (zipmap=False in skl2onnx)")
+_NO_ORACLE = ("ONNX Runtime has no CPU kernel for it, so that nothing could prove a conversion",
+              "optimize the model for the CPU: CPUExecutionProvider, optimized_model_filepath")
+_BLOCKED = ("it has weights in blocks of a size that depends on the machine that optimized the model",
+            "optimize it with GraphOptimizationLevel.ORT_ENABLE_EXTENDED, which leaves layouts alone")
 
 
 def _rows(reason: tuple[str, str], names: Iterable[str]) -> dict[str, tuple[str, str]]:
     return dict.fromkeys(names, reason)
 
+
+_NCHWC = "Conv MaxPool AveragePool GlobalAveragePool GlobalMaxPool ReorderInput ReorderOutput Upsample"
+_NOT_ON_CPU = ("BiasAdd BiasSoftmax BiasSplitGelu DecoderAttention FusedMatMulActivation GatedRelativePositionBias "
+               "GemmFastGelu GroupNorm Irfft LongformerAttention NhwcConv NhwcFusedConv PackedAttention "
+               "PackedMultiHeadAttention RelativePositionBias Rfft SkipGroupNorm TorchEmbedding")
 
 REFUSED: Mapping[str, tuple[str, str]] = {
     **_rows(_STRINGS, ("StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch",
@@ -24,6 +33,8 @@ REFUSED: Mapping[str, tuple[str, str]] = {
     **_rows(_RANDOM, ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
                       "Bernoulli")),
     **_rows(_PICTURES, ("ImageDecoder",)),
+    **_rows(_NO_ORACLE, (f"com.microsoft::{op}" for op in _NOT_ON_CPU.split())),
+    **_rows(_BLOCKED, (f"com.microsoft.nchwc::{op}" for op in _NCHWC.split())),
     **_rows(_MAPS, ("ai.onnx.ml::CastMap", "ai.onnx.ml::DictVectorizer", "ai.onnx.ml::ZipMap")),
 }
 """By name (domain::name where the domain is not the standard's own): reason and remedy."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from fidelite.errors import UnsupportedType
@@ -26,15 +28,16 @@ def unique(node: Node, b: Builder) -> list[Tensor | None]:
     """Of slices along an axis: the unique ones among the numbers that their order gives them."""
     x = node.input(0)
     axis = node.int_("axis", None)
+    in_order, wants = bool(node.int_("sorted", 1)), (node.wants(1), node.wants(2), node.wants(3))
     if axis is None or x.rank == 1:
-        return _of_elements(node, b, x, int(b.size(x)))
+        return unique_elements(x, b, in_order=in_order, wants=wants)
     axis = node.normalized(axis, x.rank)
     count = b.static(x, "unique slices")[axis]
     if not b.size(x):
         raise UnsupportedType("unique slices of an empty tensor are not defined", remedy="leave the axis out")
     order = [axis, *(a for a in range(x.rank) if a != axis)]
     slices = b.reshape(b.transpose(x, order), (count, product(x.shape) // count))
-    results = _of_elements(node, b, _places(b, slices, count), count, wants_first=True)
+    results = unique_elements(_places(b, slices, count), b, in_order=in_order, wants=(True, *wants[1:]))
     first = results[1]
     assert first is not None
     return [b.gather(x, b.cast(first, _I32), axis), *results[1:]]
@@ -54,10 +57,14 @@ def _places(b: Builder, slices: Tensor, count: int) -> Tensor:
     return b.reduce("SUM", b.cast(before, _I32), [1], keep_dims=False)
 
 
-def _of_elements(node: Node, b: Builder, x: Tensor, count: int, wants_first: bool = False) -> list[Tensor | None]:
-    """LiteRT's UNIQUE gives elements in the order in which they come, and for each operand's element its place there:
-    elements in order need a sorted operand."""
-    element = x.element
+def unique_elements(x: Tensor, b: Builder, *, in_order: bool, wants: Sequence[bool]) -> list[Tensor | None]:
+    """The unique elements of x; for each of them its first place in x (flattened); for each of x's its place among
+    them; how often each comes. Those three where they are wanted, as int64.
+
+    LiteRT's UNIQUE gives elements in the order in which they come, and for each operand's element its place there:
+    elements in order need a sorted operand.
+    """
+    count, element = int(b.size(x)), x.element
     if element in _ORDERED:
         x = b.ordered(x)
     elif element not in (kernel_types("UNIQUE") or ()):
@@ -69,7 +76,7 @@ def _of_elements(node: Node, b: Builder, x: Tensor, count: int, wants_first: boo
         empty = np.zeros(0, np.int64)
         return [b.constant(np.zeros(0, element.dtype)), *(b.constant(empty) for _ in range(3))]
     x, order = b.reshape(x, (product(x.shape),)), None
-    if node.int_("sorted", 1):
+    if in_order:
         values, order = b.top_k(x, count)
         x, order = b.reverse(values, [0]), b.reverse(order, [0])
     found, places = b.emit("UNIQUE", [x], [(x.element, (count,)), (ElementType.INT32, (count,))],
@@ -80,12 +87,12 @@ def _of_elements(node: Node, b: Builder, x: Tensor, count: int, wants_first: boo
     target = b.reshape(places, (count, 1))
     values = b.from_ordered(found, element) if element in _ORDERED else b.cast(found, element)
     results: list[Tensor | None] = [values, None, None, None]
-    if node.wants(1) or wants_first:
+    if wants[0]:
         first = b.scatter(b.constant(np.full(count, count, np.int32)), target, origin, "min")
         results[1] = b.slice(first, [0], found.shape)
-    if node.wants(2):
+    if wants[1]:
         results[2] = places if order is None else b.scatter(steps, b.reshape(order, (count, 1)), places)
-    if node.wants(3):
+    if wants[2]:
         counts = b.scatter(b.constant(np.zeros(count, np.int32)), target, b.constant(np.ones(count, np.int32)), "add")
         results[3] = b.slice(counts, [0], found.shape)
     return [results[0], *(None if r is None else b.cast(r, ElementType.INT64) for r in results[1:])]

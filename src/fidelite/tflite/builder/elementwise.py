@@ -124,6 +124,7 @@ class ElementwiseBuilder(BuilderCore):
         return self._reshaped(x, target)
 
     def _reshaped(self, x: Tensor, target: Shape) -> Tensor:
+        self.check_rank("RESHAPE", len(target))
         symbolic = [d for d in target if isinstance(d, SymbolicDim)]
         if not symbolic or (len(symbolic) == 1 and 0 not in target):
             sizes = [-1 if isinstance(d, SymbolicDim) else d for d in target]
