@@ -253,6 +253,10 @@ def _verify(result: Conversion, precision: str, clock: _Clock) -> Verification:
             write_model(result.model, stream)
         found = proof.run(path, lambda what, done, total: clock.tell("verify", done / total),
                           lambda taken: setattr(result, "delegation", taken))
+    if proof.came_quantized:
+        from fidelite.check.stepwise import with_steps
+
+        found = with_steps(found, proof, result.model)
     try:
         found.raise_for_verdict()
     except VerificationError as error:

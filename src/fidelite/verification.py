@@ -82,6 +82,10 @@ def verify(model: Path | str, tflite: Path | str, *, samples: Path | str | None 
         if not bisect:
             raise
         verification = _crashed(crash)
+    if has_values and proof.came_quantized and verification.outputs and not bisect:
+        from fidelite.check.stepwise import with_steps
+
+        verification = with_steps(verification, proof, result)
     found = Verified(verification, edge, precision)
     if bisect:
         tell("bisect", 0.0)
@@ -101,9 +105,9 @@ def _crashed(crash: RuntimeCrash) -> Verification:
 
 def _bisect(found: Verified, proof: Any, result: Model, source: onnx_ir.Model, folder: Path, stem: str) -> None:
     from fidelite.check.bisect import Bisection
+    from fidelite.check.stepwise import source_values
 
-    known = {v.name for node in source.graph for v in node.outputs if v.name} | {v.name for v in source.graph.inputs}
-    bisection = Bisection(result, proof.source, found.edge, {k for k in known if k}, found.precision)
+    bisection = Bisection(result, proof.source, found.edge, source_values(source), found.precision)
     found.bisected = True
     for sample in proof.first_samples():  # a fault need not show on each
         found.divergence = bisection.run(sample)

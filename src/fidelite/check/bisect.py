@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fidelite.check.compare import OutputComparison, compare_arrays
+from fidelite.check.grids import as_stored, step_size
+from fidelite.check.judge import STEP_AND_A_BIT
 from fidelite.check.oracle import open_source
 from fidelite.edge import Edge
 from fidelite.errors import RuntimeCrash
@@ -113,7 +115,7 @@ class Bisection:
     def _expected(self, tensor: Tensor, values: Mapping[str, Array]) -> Array:
         if tensor.origin is None:  # an output that the edge changed
             return values[f"{tensor.name}\0edge"]
-        array = values[tensor.origin.value]
+        array = as_stored(values[tensor.origin.value], tensor)
         return array.transpose(tensor.origin.permutation) if tensor.origin.permutation else array
 
     def _first(self, steps: Sequence[Step], values: Mapping[str, Array], sample: Arrays,
@@ -128,7 +130,8 @@ class Bisection:
                 self._first(steps[half:], values, sample, worker)
         for step in steps:
             comparison = compare_arrays(self._expected(step.target, values), found[step.target])
-            if _differs(comparison, STEP_TOLERANCE.get(self.precision, STEP_TOLERANCE["float32"])):
+            share = STEP_TOLERANCE.get(self.precision, STEP_TOLERANCE["float32"])
+            if _differs(comparison, share, step_size(step.target)):
                 return _divergence(step, comparison, "")
         return None
 
@@ -187,7 +190,7 @@ def _batches(steps: Sequence[Step]) -> list[list[Step]]:
     batches: list[list[Step]] = [[]]
     size = 0
     for step in steps:
-        cost = sum(_bytes(t) for t in (step.target, *step.feeds))
+        cost = sum(tensor_bytes(t) for t in (step.target, *step.feeds))
         if batches[-1] and size + cost > MAX_BYTES:
             batches.append([])
             size = 0
@@ -196,7 +199,8 @@ def _batches(steps: Sequence[Step]) -> list[list[Step]]:
     return batches
 
 
-def _bytes(tensor: Tensor) -> int:
+def tensor_bytes(tensor: Tensor) -> int:
+    """Bytes of a tensor's values; open dimensions are taken as 64."""
     return int(np.prod([d if isinstance(d, int) else 64 for d in tensor.shape])) * tensor.element.bits // 8
 
 
@@ -239,12 +243,15 @@ def _copy(tensor: Tensor) -> Tensor:
                   quantization=tensor.quantization)
 
 
-def _differs(comparison: OutputComparison, share: float) -> bool:
+def _differs(comparison: OutputComparison, share: float, grid_step: float | None) -> bool:
+    """`grid_step`: that of the grid which the value lies on; it may have been rounded to the other side."""
     if comparison.problem:
         return True
     figures = comparison.figures
     if figures is None:  # no element is finite, and all are alike
         return False
+    if grid_step is not None:
+        return figures.max_abs > max(STEP_AND_A_BIT * grid_step, share * figures.scale)
     if not comparison.expected_dtype.startswith(("float", "bfloat", "complex")):
         return bool(figures.differing)
     return figures.max_abs > share * figures.scale + FLOOR

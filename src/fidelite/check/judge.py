@@ -13,6 +13,8 @@ from fidelite.check.verdict import Bound, OutputVerdict, Verdict
 from fidelite.runtime.protocol import Array
 
 MIN_SAMPLES = 3
+STEP_AND_A_BIT = 1.01
+"""One step of a grid, and the float32 arithmetic around it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class Evidence:
 def judge(evidence: Evidence, tolerance: Tolerance) -> OutputVerdict:
     """The verdict: first what cannot be right, then whether right could have been told from wrong."""
     comparisons, first = evidence.comparisons, evidence.expected[0]
-    floats = is_float(first.dtype)
+    floats = is_float(first.dtype) or tolerance.step is not None
     measured = [c.figures for c in comparisons if c.figures is not None]
     figures = combine(measured) if measured else None
     variation = measure_variation(evidence.expected)
@@ -106,6 +108,8 @@ def _closeness(figures: Figures, ties: Sequence[Ties], tolerance: Tolerance, flo
     if not floats:
         return (Bound("the number of differing elements", figures.differing, 0, "exactly equal"),)
     bounds: list[Bound] = []
+    if tolerance.step is not None and figures.max_abs <= (limit := STEP_AND_A_BIT * tolerance.step):
+        return (Bound("the largest error", figures.max_abs, limit, f"one step of {tolerance.step:.4g}"),)
     if (share := tolerance.max_abs_of_scale) is not None:
         limit = share * figures.scale + tolerance.floor
         of = f"{share:g} of the largest magnitude {figures.scale:.4g}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fidelite.check.exported import compare_exported
+from fidelite.check.grids import computes_on_grids, tolerances
 from fidelite.check.oracle import Remembered, SelectedOutputs, open_program, open_source
 from fidelite.check.questions import sample_sets
 from fidelite.check.tolerance import Tolerance
@@ -61,7 +62,7 @@ class Proof:
                 found = verify_sessions(
                     oracle, lambda: opened(tflite), samples,
                     transform_source=self.edge.to_source, transform_out=self.edge.from_source,
-                    tolerance=self.tolerance or Tolerance.for_precision(self.precision),
+                    tolerance=self.tolerance or self._tolerance(),
                     constant_outputs=_constant_outputs(self.graph), scores=self._scores,
                     class_axes=self._class_axes(), steady_source=self._is_steady, on_progress=on_progress)
                 return replace(found, exported=exported)
@@ -88,6 +89,14 @@ class Proof:
             return oracle, None  # its float graph was proven before, from the exported model on
         return oracle, compare_exported(oracle, self.source, self.model, [self.edge.to_source(s) for s in samples],
                                         names, _constant_outputs(self.graph), on_progress)
+
+    @property
+    def came_quantized(self) -> bool:
+        """Whether the result is the source's own integers: nothing else stores values as such in float32."""
+        return self.precision == "float32" and computes_on_grids(self.graph)
+
+    def _tolerance(self) -> Tolerance | Mapping[str, Tolerance]:
+        return tolerances(self.graph) if self.came_quantized else Tolerance.for_precision(self.precision)
 
     def first_samples(self) -> Sequence[Arrays]:
         """Samples for the result, of the kind that `run` asks with."""

@@ -23,6 +23,9 @@ class Tolerance:
 
     For indices and booleans that are judged on the scores behind them: an element may differ where the
     scores do by no more than `tie_of_scale` of the largest score, in at most `ties` of all places.
+
+    For outputs on a grid, `step` is what lies between two of its values (1 for the stored integers, which are then
+    compared as numbers): where no error is larger than that, none of the bounds on closeness are asked.
     """
 
     name: str = "float32"
@@ -34,6 +37,7 @@ class Tolerance:
     max_of_variation: float | None = 0.02
     tie_of_scale: float = 1e-4
     ties: float = 0.01
+    step: float | None = None
 
     @staticmethod
     def for_precision(name: str) -> Tolerance:
@@ -60,6 +64,16 @@ _TOLERANCES = {
             max_of_variation=0.1,
             tie_of_scale=0.02,
             ties=0.02,
+        ),
+        Tolerance(
+            "quantized-source",  # beside the proof of each step (`check.grids`): what roundings may come to together
+            max_abs_of_scale=None,
+            relative_rms=0.5,
+            cosine=0.9,
+            rms_of_variation=1.0,  # what is unrelated differs by 1.4 times the variation
+            max_of_variation=None,
+            tie_of_scale=0.1,
+            ties=0.35,
         ),
         Tolerance(
             "dynamic-int8",
