@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fidelite.errors import UsageError
-from fidelite.options import ACTIVATIONS, BOXES, EXPORTERS, PRECISIONS, TASKS, ConvertOptions, ExportOptions
+from fidelite.options import ACTIVATIONS, BOXES, EXPORTERS, PICTURES, PRECISIONS, TASKS, ConvertOptions, ExportOptions
 from fidelite.targets import profile_of
 from fidelite.tasks.labels import read_labels
 
@@ -48,11 +48,11 @@ def _task(values: dict[str, Any]) -> None:
     if task and target not in ("cpu", "mediapipe"):
         raise UsageError(f"a task is for MediaPipe, and the target is {target}", code="F270",
                          remedy="leave --target out, or --task")
-    for name, known in (("activation", ACTIVATIONS), ("boxes", BOXES)):
+    for name, known, code in (("activation", ACTIVATIONS, "F274"), ("boxes", BOXES, "F275"),
+                              ("picture", PICTURES, "F277")):
         if (word := values.get(name)) and word not in known:
-            raise UsageError(f"--{name} '{word}' is not known", code="F274" if name == "activation" else "F275",
-                             remedy=f"one of: {', '.join(known)}")
-    for name in ("labels", "activation", "boxes"):
+            raise UsageError(f"--{name} '{word}' is not known", code=code, remedy=f"one of: {', '.join(known)}")
+    for name in ("labels", "activation", "boxes", "picture"):
         if values.get(name) and not task:
             raise UsageError(f"--{name} belongs to a task of MediaPipe, and none is named", code="F270",
                              remedy=f"--task {TASKS[0]} (or: {', '.join(TASKS[1:])})")

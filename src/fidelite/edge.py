@@ -51,12 +51,14 @@ class InputEdge:
 class OutputEdge:
     """One output. `argmax_axis` (of the source's axes) is replaced by the index of its largest entry; `permutation`
     leads from the source's axes (without that one) to the file's; `element` is None where the types are alike;
-    `columns` puts the entries of the file's last axis in another order (empty: as they are)."""
+    `columns` puts the entries of the file's last axis in another order (empty: as they are); `activation`, "softmax"
+    or "sigmoid", is computed along that axis."""
 
     permutation: tuple[int, ...] = ()
     argmax_axis: int | None = None
     element: ElementEdge | None = None
     columns: tuple[int, ...] = ()
+    activation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,8 @@ class Edge:
             _check_range(name, array, edge.element)
             array = _cast(array, edge.element.file)
         array = array.transpose(edge.permutation) if edge.permutation else array
-        return array[..., list(edge.columns)] if edge.columns else array
+        array = array[..., list(edge.columns)] if edge.columns else array
+        return _activated(array, edge.activation) if edge.activation else array
 
     def to_json(self) -> dict[str, Any]:
         """For the manifest: per input its layout, normalisation and type, per output its layout, argmax and type."""
@@ -120,7 +123,8 @@ class Edge:
                            "channel_axis": e.channel_axis,
                            "element": e.element.to_json() if e.element else None} for n, e in self.inputs.items()},
             "outputs": {n: {"permutation": list(e.permutation), "argmax_axis": e.argmax_axis,
-                            "element": e.element.to_json() if e.element else None, "columns": list(e.columns)}
+                            "element": e.element.to_json() if e.element else None, "columns": list(e.columns),
+                            "activation": e.activation}
                         for n, e in self.outputs.items()},
         }
 
@@ -131,7 +135,7 @@ class Edge:
                                e["channel_axis"], ElementEdge.from_json(e.get("element")))
                   for n, e in data.get("inputs", {}).items()}
         outputs = {n: OutputEdge(tuple(e["permutation"]), e["argmax_axis"], ElementEdge.from_json(e.get("element")),
-                                 tuple(e.get("columns", ())))
+                                 tuple(e.get("columns", ())), e.get("activation", ""))
                    for n, e in data.get("outputs", {}).items()}
         return Edge(inputs, outputs)
 
@@ -184,6 +188,16 @@ def _cast(array: np.ndarray, element: str) -> np.ndarray:
     import numpy as np
 
     return array.astype(np.dtype(getattr(ml_dtypes, element, element)))
+
+
+def _activated(array: np.ndarray, activation: str) -> np.ndarray:
+    import numpy as np
+
+    values = array.astype(np.float64)
+    if activation == "sigmoid":
+        return (0.5 + 0.5 * np.tanh(0.5 * values)).astype(array.dtype)  # 1 / (1 + exp(-x)) without overflow
+    powers = np.exp(values - values.max(axis=-1, keepdims=True))
+    return (powers / powers.sum(axis=-1, keepdims=True)).astype(array.dtype)
 
 
 def _check_range(name: str, array: np.ndarray, element: ElementEdge) -> None:

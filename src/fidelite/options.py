@@ -13,12 +13,14 @@ LayoutName = Literal["source", "nhwc", "nchw"]
 Task = Literal["image-segmenter", "image-classifier", "object-detector", "image-embedder"]
 Activation = Literal["none", "sigmoid", "softmax"]
 Exporter = Literal["dynamo", "torchscript"]
+PictureType = Literal["float32", "uint8"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 TARGETS: tuple[str, ...] = get_args(Target)
 LAYOUTS: tuple[str, ...] = get_args(LayoutName)
 TASKS: tuple[str, ...] = get_args(Task)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+PICTURES: tuple[str, ...] = get_args(PictureType)
 BOXES = ("xyxy", "yxyx", "cxcywh", "cycxhw", "cxcywh:pixels", "cycxhw:pixels")
 """How boxes may be written: corners, or centre and size; as shares of the picture, or in its pixels."""
 EXPORTERS: tuple[str, ...] = get_args(Exporter)
@@ -96,7 +98,9 @@ class ConvertOptions:
     labels: tuple[str, ...] = ()
     """Names of the task's classes, in the network's order."""
     activation: str = ""
-    """What MediaPipe applies to the scores: one of `ACTIVATIONS`; empty: none."""
+    """What is applied to the task's scores, by MediaPipe or in the graph: one of `ACTIVATIONS`; empty: none."""
+    picture: str = ""
+    """Element type of the task's picture, float32 or uint8; empty: as the source has it."""
     boxes: str = ""
     """What the numbers of a detector's boxes are, such as `yxyx` or `cxcywh:pixels`."""
     approximate: tuple[str, ...] = ()
@@ -135,6 +139,7 @@ class ConvertKeywords(ExportKeywords, total=False):
     task: Task
     labels: Sequence[str] | Path | str
     activation: Activation
+    picture: PictureType
     boxes: str
     approximate: tuple[str, ...]
     weights: Path | str | None

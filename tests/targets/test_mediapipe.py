@@ -16,6 +16,7 @@ from fidelite.tasks.card import Boxes, Card, attach, read_card
 from fidelite.tasks.metadata import METADATA
 from fidelite.tflite.graph import Graph, Model, Operator, Quantization, Tensor
 from fidelite.tflite.types import ElementType
+from tests.house import ROOT
 from tests.tasks import networks
 
 F32 = ElementType.FLOAT32
@@ -142,6 +143,12 @@ def test_several_graphs_are_refused() -> None:
 def test_every_rule_is_broken_somewhere() -> None:
     broken = {rule for rule, _ in ROWS} | {"one-graph", "static-shapes"}
     assert {rule.name for rule in mediapipe.PROFILE.rules} == broken
+
+
+def test_the_page_has_the_rules() -> None:
+    rows = [f"| {r.name} | {r.text} | {r.source} |" for r in mediapipe.PROFILE.rules]
+    page = (ROOT / "docs" / "mediapipe.md").read_text("utf-8")
+    assert "| --- | --- | --- |\n" + "\n".join(rows) + "\n\n" in page
 
 
 def test_open_shapes_are_refused_with_the_line_to_paste(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def segmenter(folder: Path, classes: int = 5, *, heads: int = 1, side: int = SID
               helper.make_node("Relu", ["c"], ["features"])]
     for head in range(heads):
         name = "mask" if head == 0 else f"aux{head}"
-        weights.append(tensor(f"{name}_w", classes, 8, 1, 1))
+        weights.append(_small(f"{name}_w", classes, 8, 1, 1))
         steps = ["Conv", *([tail] if tail else []), *(["move"] if last else [])]
         value = "features"
         for number, step in enumerate(steps):
@@ -62,12 +62,14 @@ def classifier(folder: Path, classes: int = 7, *, channels: int = 3, name: str =
     return save(graph_model(nodes, ports, [info(name, [batch, classes])], weights), folder / "classifier.onnx")
 
 
-def detector(folder: Path, *, boxes_first: bool = False, classes: int = 3, outputs: int = 2) -> Path:
+def detector(folder: Path, *, boxes_first: bool = False, classes: int = 3, outputs: int = 2,
+             logits: bool = False) -> Path:
     """Boxes and scores for each of 64 cells: [1, 64, 4] and [1, 64, classes], or the axes the other way round.
 
-    With 4 outputs: boxes, the best class of each cell, its score, and how many there are.
+    With 4 outputs: boxes, the best class of each cell, its score, and how many there are. Boxes lie in 0..1, and so do
+    scores that are no logits.
     """
-    weights = [tensor("w", 8, 3, 4, 4), tensor("bw", 4, 8, 1, 1), tensor("sw", classes, 8, 1, 1)]
+    weights = [tensor("w", 8, 3, 4, 4), _small("bw", 4, 8, 1, 1), _small("sw", classes, 8, 1, 1)]
     nodes = [helper.make_node("Conv", ["picture", "w"], ["c"], strides=[4, 4]),
              helper.make_node("Relu", ["c"], ["r"])]
     found: list[onnx.ValueInfoProto] = []
@@ -75,7 +77,8 @@ def detector(folder: Path, *, boxes_first: bool = False, classes: int = 3, outpu
         weights.append(onnx.numpy_helper.from_array(_ints(1, width, 64), f"{name}_shape"))
         flat = name if boxes_first else f"{name}_first"
         nodes += [helper.make_node("Conv", ["r", f"{name[0]}w"], [f"{name}_map"]),
-                  helper.make_node("Sigmoid", [f"{name}_map"], [f"{name}_s"]),
+                  helper.make_node("Identity" if logits and name == "scores" else "Sigmoid", [f"{name}_map"],
+                                   [f"{name}_s"]),
                   helper.make_node("Reshape", [f"{name}_s", f"{name}_shape"], [flat])]
         if not boxes_first:
             nodes.append(_move(flat, name, (0, 2, 1)))
@@ -91,6 +94,12 @@ def detector(folder: Path, *, boxes_first: bool = False, classes: int = 3, outpu
         weights += [tensor("half", 1, value=0.5), onnx.numpy_helper.from_array(_ints(1), "all")]
         found = [found[0], info("classes", [1, 64]), info("best", [1, 64]), info("number", [1])]
     return save(graph_model(nodes, [info("picture", [1, 3, SIDE, SIDE])], found, weights), folder / "detector.onnx")
+
+
+def _small(name: str, *shape: int) -> TensorProto:
+    """Weights that leave scores where a sigmoid still tells them apart."""
+    values = onnx.numpy_helper.to_array(tensor(name, *shape))
+    return onnx.numpy_helper.from_array((values * 0.05).astype(values.dtype), name)
 
 
 def _ints(*values: int) -> Any:

@@ -119,6 +119,60 @@ def test_classifier_and_embedder(tmp_path: Path) -> None:
     assert "N481" not in {n.code for n in embedder.notices}
 
 
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_a_classifiers_activation_goes_into_the_graph(tmp_path: Path, activation: Any) -> None:
+    model = networks.classifier(tmp_path, tail="")
+    assert "N484" in {n.code for n in _convert(model, "image-classifier").notices}
+    result = _convert(model, "image-classifier", activation=activation)
+    assert result.verification is not None
+    assert result.verification.proven
+    assert "N484" not in {n.code for n in result.notices}
+    path = result.save(tmp_path / "classifier.tflite")
+    assert fidelite.verify(model, path).proven
+    picture = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3)).astype(np.float32)
+    with fidelite.Runner(path) as ours, fidelite.Runner(model) as source:
+        got = ours.run_arrays({"picture": picture}).outputs["scores"]
+        logits = source.run_arrays(result.edge.to_source({"picture": picture})).outputs["scores"].astype(np.float64)
+    want = np.exp(logits) / np.exp(logits).sum() if activation == "softmax" else 1 / (1 + np.exp(-logits))
+    np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_pictures_of_bytes(tmp_path: Path) -> None:
+    """uint8 in the file, float32 in the source: MediaPipe hands over what it has, and states no normalisation."""
+    result = _convert(networks.segmenter(tmp_path), picture="uint8")
+    assert result.verification is not None
+    assert result.verification.proven
+    assert result.model.main.inputs[0].element.name == "UINT8"
+    assert _card(result)["mean"] == []
+    path = result.save(tmp_path / "face.tflite")
+    plain = _convert(networks.segmenter(tmp_path), verify=False).save(tmp_path / "plain.tflite")
+    picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3), np.uint8)
+    with fidelite.Runner(path) as ours, fidelite.Runner(plain) as other:
+        np.testing.assert_allclose(ours(picture).outputs["mask"], other(picture).outputs["mask"], atol=1e-5)
+    with pytest.raises(FideliteError) as caught:
+        _convert(_uint8(tmp_path), picture="float32", normalize={}, verify=False)
+    assert caught.value.code == "F277"
+
+
+def _uint8(folder: Path) -> Path:
+    """A source that takes uint8 itself."""
+    import onnx
+
+    model = onnx.load(networks.segmenter(folder, last=True))
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.UINT8
+    model.graph.node.insert(0, onnx.helper.make_node("Cast", ["picture"], ["wide"], to=onnx.TensorProto.FLOAT))
+    model.graph.node[1].input[0] = "wide"
+    onnx.save(model, folder / "bytes.onnx")
+    return folder / "bytes.onnx"
+
+
+def test_a_source_that_takes_bytes_needs_no_normalisation(tmp_path: Path) -> None:
+    result = _convert(_uint8(tmp_path), normalize={})
+    assert result.verification is not None
+    assert result.verification.proven
+    assert _card(result)["mean"] == []
+
+
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize(("boxes", "scale"), [("cxcywh", 1.0), ("cycxhw:pixels", 32.0)])
 def test_detector_without_suppression(tmp_path: Path, first: bool, boxes: str, scale: float) -> None:
@@ -184,7 +238,8 @@ REFUSED: dict[str, tuple[str, str, Make, dict[str, Any]]] = {
     "labels for an embedding": ("F272", "image-embedder", networks.classifier, {"labels": FIVE}),
     "no normalisation": ("F273", "image-segmenter", networks.segmenter, {"normalize": {}}),
     "no such activation": ("F274", "image-segmenter", networks.segmenter, {"activation": "relu"}),
-    "an activation that a task has not": ("F274", "image-classifier", networks.classifier, {"activation": "softmax"}),
+    "an activation that a task has not": ("F274", "image-embedder", networks.classifier, {"activation": "softmax"}),
+    "softmax of probabilities": ("F274", "image-classifier", networks.classifier, {"activation": "softmax"}),
     "softmax for boxes": ("F274", "object-detector", networks.detector, {"activation": "softmax", "boxes": "cxcywh"}),
     "softmax twice": ("F274", "image-segmenter", lambda f: networks.segmenter(f, tail="Softmax"),
                       {"activation": "softmax"}),
@@ -194,6 +249,7 @@ REFUSED: dict[str, tuple[str, str, Make, dict[str, Any]]] = {
     "an order that needs arithmetic": ("F275", "object-detector", networks.detector, {"boxes": "xyxy"}),
     "an unknown order": ("F275", "object-detector", networks.detector, {"boxes": "xywh"}),
     "corners in pixels": ("F275", "object-detector", networks.detector, {"boxes": "xyxy:pixels"}),
+    "no such type of picture": ("F277", "image-segmenter", networks.segmenter, {"picture": "int8"}),
     "channels first": ("F276", "image-segmenter", networks.segmenter, {"layout": {"mask": "nchw"}}),
 }
 

@@ -12,7 +12,7 @@ import click
 import fidelite
 from fidelite.cli import base, pytorch, words
 from fidelite.errors import FideliteError, OutputError, Several, UsageError, VerificationError
-from fidelite.options import ACTIVATIONS, BOXES, PRECISIONS, TARGETS, TASKS, factory_of
+from fidelite.options import ACTIVATIONS, BOXES, PICTURES, PRECISIONS, TARGETS, TASKS, factory_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,7 +60,9 @@ def _choices(function: F) -> F:
         click.option("--labels", type=_file(), metavar="FILE",
                      help="Names of the task's classes, one per line, in the network's order."),
         click.option("--activation", type=click.Choice(ACTIVATIONS),
-                     help="What MediaPipe applies to the scores; none by default."),
+                     help="What is applied to the task's scores; none by default."),
+        click.option("--picture", type=click.Choice(PICTURES),
+                     help="Element type of the task's picture; as the source has it by default."),
         click.option("--boxes", type=click.Choice(BOXES), help="What the four numbers of a detector's boxes are."),
         click.option("--approximate", multiple=True, metavar="RULE", help="Allow an approximation, by its name."),
         click.option("--weights", type=_file(), metavar="FILE",
@@ -163,6 +165,7 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
         "task": given["task"],
         "labels": given["labels"],
         "activation": given["activation"],
+        "picture": given["picture"],
         "boxes": given["boxes"],
         "approximate": words.names(given["approximate"]),
         "weights": given["weights"],

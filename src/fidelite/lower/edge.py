@@ -80,6 +80,8 @@ def _output(b: Builder, old: Tensor, edge: OutputEdge) -> Tensor:
         new = b.transpose(new, edge.permutation) if edge.permutation else new
         if edge.columns:
             new = b.gather(new, b.constant(np.asarray(edge.columns, np.int32)), axis=-1)
+        if edge.activation:
+            new = b.softmax(new) if edge.activation == "softmax" else b.logistic(new)
     old.name, new.name = f"{name}/source", name
     return new
 

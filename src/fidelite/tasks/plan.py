@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
-from fidelite.edge import Edge, OutputEdge
+from fidelite.edge import Edge, ElementEdge, InputEdge, OutputEdge
 from fidelite.errors import FideliteError, Notice, UsageError
 from fidelite.options import ACTIVATIONS, ConvertOptions, LayoutName
 from fidelite.tasks.card import Boxes, Card
@@ -34,15 +34,22 @@ class TaskPlan:
     card: Card
     problems: tuple[FideliteError, ...] = ()
     notices: tuple[Notice, ...] = ()
+    as_bytes: str = ""
+    """The float32 picture that becomes uint8."""
 
     def edge(self, edge: Edge) -> Edge:
-        """The edge with the numbers of boxes in MediaPipe's order."""
-        boxes = self.card.boxes
-        if boxes is None or boxes.order != "cxcywh":
-            return edge
-        name = self.options.outputs[0]
-        swapped = replace(edge.outputs.get(name, OutputEdge()), columns=_SWAP)
-        return replace(edge, outputs={**edge.outputs, name: swapped})
+        """The edge with what no other option says: the picture's type, classes' activation, the order in boxes."""
+        inputs, outputs = dict(edge.inputs), dict(edge.outputs)
+        if self.card.boxes is not None and self.card.boxes.order == "cxcywh":
+            name = self.options.outputs[0]
+            outputs[name] = replace(outputs.get(name, OutputEdge()), columns=_SWAP)
+        if self.options.task == "image-classifier" and self.options.activation not in ("", "none"):
+            for name in self.options.outputs:
+                outputs[name] = replace(outputs.get(name, OutputEdge()), activation=self.options.activation)
+        if self.as_bytes:
+            cast = ElementEdge("uint8", "float32")
+            inputs[self.as_bytes] = replace(inputs.get(self.as_bytes, InputEdge()), element=cast)
+        return Edge(inputs, outputs)
 
 
 def kept_outputs(options: ConvertOptions, outputs: Sequence[str]) -> tuple[str, ...]:
@@ -76,13 +83,15 @@ def plan_task(options: ConvertOptions, model: Model) -> TaskPlan:
     problems += _layouts(options, [*main.inputs, *main.outputs[-1:]])
     for tensor, wanted in _output_layouts(options, main.outputs, picture, first):
         layout.setdefault(tensor.name, wanted)
-    normalizes = picture is not None and picture.element.name == "FLOAT32"
-    card = Card(options.task, options.labels, options.activation or "none", (0.0,) if normalizes else (),
-                (1.0,) if normalizes else (), _boxes(options, picture, layout) if options.boxes else None)
+    is_float = picture is not None and picture.element.name == "FLOAT32"
+    as_bytes = picture.name if picture is not None and is_float and options.picture == "uint8" else ""
+    stated = is_float and not as_bytes
+    card = Card(options.task, options.labels, options.activation or "none", (0.0,) if stated else (),
+                (1.0,) if stated else (), _boxes(options, picture, layout) if options.boxes else None)
     problems += [*_labels(options, main.outputs, layout), *_activation(options, main.outputs, layout),
                  *_box_problems(options, main.outputs)]
     filled = replace(options, layout=layout, outputs=tuple(t.name for t in main.outputs))
-    return TaskPlan(filled, card, tuple(problems), tuple(_advice(options, main.outputs, layout)))
+    return TaskPlan(filled, card, tuple(problems), tuple(_advice(options, main.outputs, layout)), as_bytes)
 
 
 def _channels_first(picture: Tensor, layout: dict[str, LayoutName]) -> bool:
@@ -98,6 +107,9 @@ def _layouts(options: ConvertOptions, tensors: Sequence[Tensor]) -> list[Fidelit
 
 
 def _normalization(options: ConvertOptions, picture: Tensor) -> list[FideliteError]:
+    if options.picture == "float32" and picture.element.name != "FLOAT32":
+        return [UsageError(f"'{picture.name}' is {picture.element.name.lower()} in the source, and float32 pictures "
+                           "are asked for", code="F277", remedy="leave --picture out")]
     if picture.element.name != "FLOAT32" or {"", picture.name} & set(options.normalize):
         return []
     return [UsageError(f"MediaPipe must know how pictures become '{picture.name}', and neither the model nor the "
@@ -163,9 +175,9 @@ def _activation(options: ConvertOptions, outputs: Sequence[Tensor],
     activation = options.activation
     if not activation or activation == "none" or not outputs:
         return []
-    fits = {"image-segmenter": ACTIVATIONS, "object-detector": ("none", "sigmoid")}.get(options.task, ("none",))
+    fits = {"image-embedder": ("none",), "object-detector": ("none", "sigmoid")}.get(options.task, ACTIVATIONS)
     if activation not in fits:
-        return [UsageError(f"MediaPipe applies no {activation} for the task {options.task}", code="F274",
+        return [UsageError(f"the task {options.task} has no {activation}", code="F274",
                            remedy="leave --activation out" if len(fits) == 1 else f"one of: {', '.join(fits)}")]
     last = outputs[-1]
     if (op := _maker(last)) in ("SOFTMAX", "LOGISTIC"):
@@ -192,16 +204,19 @@ def _advice(options: ConvertOptions, outputs: Sequence[Tensor], layout: dict[str
     if not options.labels and options.task != "image-embedder":
         found.append(Notice("N481", "the classes have no names: MediaPipe will give numbers only",
                             remedy="--labels labels.txt, with one name per line"))
-    if options.task != "image-segmenter" or options.activation or not outputs or (
+    if options.task not in ("image-segmenter", "image-classifier") or options.activation or not outputs or (
             _maker(outputs[-1]) in ("SOFTMAX", "LOGISTIC")):
         return found
-    if _classes(options.task, outputs[-1], layout) == 1:
+    if options.task == "image-classifier":
+        found.append(Notice("N484", "the scores of the classes are the network's own, and may be no probabilities",
+                            remedy="--activation softmax puts it into the graph (sigmoid where classes overlap)"))
+    elif _classes(options.task, outputs[-1], layout) == 1:
         found.append(Notice("W483", "MediaPipe takes what is above 0.5 for the class, and the network's scores are not "
                             "squashed to 0..1", remedy="--activation sigmoid", level="warning"))
     else:
-        found.append(Notice("N482", "the confidence masks will be the network's scores as they are; the category mask "
-                            "is the same with and without an activation", remedy="--activation softmax makes "
-                            "probabilities of them (sigmoid where classes overlap)"))
+        found.append(Notice("N482", "the confidence masks will be the network's scores as they are (the category mask "
+                            "needs no other)", remedy="--activation softmax makes probabilities of them (sigmoid where "
+                            "classes overlap)"))
     return found
 
 
