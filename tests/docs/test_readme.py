@@ -15,6 +15,7 @@ from PIL import Image
 from fidelite.cli import cli
 from fidelite.examples.face_parsing import MODEL_PATH
 from fidelite.examples.face_parsing.drawing import draw_face
+from fidelite.examples.face_parsing.labels import CLASSES
 from tests.docs.blocks import blocks
 from tests.house import ROOT
 
@@ -25,12 +26,13 @@ MAKE = {"demo", "test"}
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the embedded network and a drawn face, as the README assumes it."""
+    """A folder with the embedded network, its labels and a drawn face, as the README assumes it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "96")
     monkeypatch.setenv("NO_COLOR", "1")
     shutil.copyfile(MODEL_PATH, "face_parsing.onnx")
     Image.fromarray(draw_face(7, 256)[0]).save("face.png")
+    Path("labels.txt").write_text("\n".join(CLASSES), encoding="utf-8")
     return tmp_path
 
 
