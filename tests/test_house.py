@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "tflite": set(),
     "lower": {"source", "tflite"},
     "optimize": {"tflite", "targets"},
-    "quantize": {"tflite", "targets", "runtime"},
+    "quantize": {"tflite", "targets", "runtime", "write"},  # calibration runs the float graph
     "targets": {"tasks", "tflite"},
     "tasks": {"tflite"},
     "write": {"tflite", "targets", "files"},

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fidelite.runtime.protocol import Port as Port
     from fidelite.runtime.protocol import Session as Session
     from fidelite.runtime.reference import ReferenceSession as ReferenceSession
+    from fidelite.runtime.statistics import TensorStatistics as TensorStatistics
 
 _HOMES = {
     "Array": "protocol",
@@ -32,6 +33,7 @@ _HOMES = {
     "ReferenceSession": "reference",
     "Session": "protocol",
     "TensorInfo": "litert",
+    "TensorStatistics": "statistics",
     "Worker": "process",
     "measure": "measurement",
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fidelite.runtime.protocol import Array
+from fidelite.runtime.statistics import TensorStatistics
 
 SIGNATURE = "serving_default"
 
@@ -24,6 +25,7 @@ class LiteRtHost:
         self._model: Any = self._interpreter(experimental_preserve_all_tensors=preserve)
         self._model.allocate_tensors()
         self._preserve = preserve
+        self._observed: dict[int, TensorStatistics] = {}
         try:
             inputs, outputs = self._model.get_input_details(), self._model.get_output_details()
         except ValueError as error:
@@ -93,7 +95,25 @@ class LiteRtHost:
             return {"ok": True, "tensors": found}, []
         if not self._preserve:
             raise ValueError("inner tensors are only kept with preserve_all")
+        if what == "observe":
+            return self._observe(header["which"], set(header["channels"]), header["number"]), []
+        if what == "observed":
+            return self._statistics()
         return self._tensors(header["which"])
+
+    def _observe(self, which: list[int], channels: set[int], number: int) -> dict[str, Any]:
+        """Take the values of the last run into the statistics, where they lie, one tensor after the other."""
+        for index in which:
+            values = self._model.tensor(index)()
+            self._observed.setdefault(index, TensorStatistics()).add(values, number, channels=index in channels)
+            del values  # LiteRT runs again only when nobody holds its memory
+        return {"ok": True}
+
+    def _statistics(self) -> tuple[dict[str, Any], list[Array]]:
+        """All that was observed: facts per tensor, and for each the histogram and the sums of channels."""
+        facts = {str(index): found.facts() for index, found in self._observed.items()}
+        arrays = [a for found in self._observed.values() for a in (found.counts, found.channel_sum)]
+        return {"ok": True, "tensors": facts}, arrays
 
     def _tensors(self, which: Iterable[str | int]) -> tuple[dict[str, Any], list[Array]]:
         indices = dict[str, int]()

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from fidelite.runtime.process import Worker
 from fidelite.runtime.protocol import Array, Arrays, Port, check_feeds, pick
+from fidelite.runtime.statistics import TensorStatistics, statistics_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,23 @@ class LiteRtSession:
         do not exist or were never computed.
         """
         return self._ask({"do": "tensors", "which": list(which)}, (), f"reading tensors of {self._label}")[1]
+
+    def observe(self, feeds: Arrays, which: Sequence[int], number: int, channels: Sequence[int] = ()) -> None:
+        """Run, and take the float32 tensors of these indices into statistics that the worker keeps.
+
+        Values do not leave the worker. `number` counts the samples; it decides which values large tensors give to
+        the histogram. Those of `channels` also sum each entry of their last axis. Needs `preserve_all`.
+        """
+        check_feeds(self._inputs, feeds, self.runtime)
+        header = {"do": "observe", "inputs": [p.name for p in self._inputs], "which": list(which),
+                  "channels": list(channels), "number": number}
+        self._ask(header, [feeds[p.name] for p in self._inputs], f"observing {self._label}")
+
+    def observed(self) -> dict[int, TensorStatistics]:
+        """What `observe` has gathered since the model was loaded, by tensor index."""
+        answer, arrays = self._ask({"do": "observed"}, (), f"reading what was observed of {self._label}")
+        rows = zip(answer["tensors"].items(), arrays[::2], arrays[1::2], strict=True)
+        return {int(index): statistics_of(facts, counts, sums) for (index, facts), counts, sums in rows}
 
     def details(self) -> tuple[TensorInfo, ...]:
         """All tensors of the main graph, those that LiteRT added for itself too."""

@@ -3,8 +3,8 @@
 LiteRT aborts and segfaults on bad graphs; here it takes nothing with it. The worker answers requests in order
 and ends when its input closes. Whatever a runtime prints goes to standard error, never between the frames.
 
-Requests: load, run, tensors, details, delegated, arena, measure, unload. An answer has "ok"; where that is false,
-"kind" is "refused" (the runtime said no, in "error") or "missing" (it is not installed).
+Requests: load, run, tensors, observe, observed, details, delegated, arena, measure, unload. An answer has "ok"; where
+that is false, "kind" is "refused" (the runtime said no, in "error") or "missing" (it is not installed).
 """
 
 from __future__ import annotations
@@ -98,6 +98,8 @@ def _serve(hosts: dict[int, Any], header: dict[str, Any], arrays: list[Array]) -
         return {"ok": True}, host.fetch(header["outputs"])
     if what == "measure":
         return _measure(host, header, arrays), []
+    if what == "observe":
+        host.feed(header["inputs"], arrays)()
     return host.answer(what, header)
 
 
