@@ -38,6 +38,7 @@ def manifest_of(conversion: Conversion) -> dict[str, Any]:
                    "exporter": source.exporter,
                    "producer": f"{source.model.producer_name or ''} {source.model.producer_version or ''}".strip()},
         "options": {"precision": options.precision, "target": options.target,
+                    **({"task": options.task} if options.task else {}),
                     "shapes": {k: list(v) for k, v in options.shapes.items()}, "outputs": list(options.outputs),
                     "approximate": list(options.approximate)},
         "edge": conversion.edge.to_json(),

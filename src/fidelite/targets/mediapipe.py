@@ -34,8 +34,9 @@ LABELS_FIT = Rule("labels-fit", "there is one label per class", "mediapipe/calcu
                   "tensors_to_classification_calculator.cc (a segmenter does not check)")
 ONE_MASK = Rule("one-mask", "a segmenter has one output (or two: quality scores, then the mask)", _MASKS)
 MASK_SHAPE = Rule("mask-shape", "the mask is [1, height, width, classes]; another order is misread in silence", _MASKS)
-MASK_TYPE = Rule("mask-type", "the mask is float32, or quantized int8 or uint8; class indices are refused", _SEGMENTER,
+MASK_TYPE = Rule("mask-type", "the mask is float32, or quantized int8 or uint8", _SEGMENTER,
                  depends_on_precision=True)
+NO_INDICES = Rule("no-indices", "the mask holds scores, not the indices of classes (no argmax before it)", _SEGMENTER)
 MASK_CLASSES = Rule("mask-classes", "a category mask holds at most 256 classes (uint8)", _MASKS)
 HEADS_TYPE = Rule("heads-type", "all outputs are float32, or all quantized uint8", _CLASSIFIER,
                   depends_on_precision=True)
@@ -119,11 +120,15 @@ def _open(outputs: Sequence[Tensor]) -> Iterator[Finding]:
 
 def _segmenter(outputs: Sequence[Tensor], card: Card) -> Iterator[Finding]:
     if len(outputs) not in (1, 2):
-        yield Finding(ONE_MASK, f"the model has {len(outputs)} outputs: {_names(outputs)}",
+        yield Finding(ONE_MASK, f"the model has {_counted(outputs)}",
                       f"--outputs {outputs[0].name}" if outputs else "export the network with its mask as output")
     if not outputs:
         return
     mask = outputs[-1]
+    if mask.element.name in ("INT32", "INT64"):
+        yield Finding(NO_INDICES, f"'{mask.name}' is {mask.element.name.lower()} {_shape(mask)}",
+                      "leave --argmax out, or export the network without its argmax", tensor=mask.name)
+        return
     if mask.rank != 4 or (mask.is_static and mask.shape[0] != 1):
         yield Finding(MASK_SHAPE, f"'{mask.name}' is {_shape(mask)}", "export the network with scores "
                       "[1, classes, height, width]: before argmax, squeeze or resizing", tensor=mask.name)
@@ -132,9 +137,8 @@ def _segmenter(outputs: Sequence[Tensor], card: Card) -> Iterator[Finding]:
                       f"if the classes are the second axis: --layout {mask.name}=nhwc", tensor=mask.name)
     if mask.element.name not in ("FLOAT32", "INT8", "UINT8") or (mask.element.name != "FLOAT32" and
                                                                  mask.quantization is None):
-        what = " (class indices)" if mask.element.name in ("INT32", "INT64") else ""
-        yield Finding(MASK_TYPE, f"'{mask.name}' is {mask.element.name.lower()}{what}",
-                      "give the scores instead: without --argmax, or export before argmax", tensor=mask.name)
+        yield Finding(MASK_TYPE, f"'{mask.name}' is {mask.element.name.lower()}",
+                      "export the network with a float32 mask", tensor=mask.name)
     if card.labels and mask.rank == 4 and mask.is_static and mask.static_shape[3] != len(card.labels):
         yield _unfit(mask, mask.static_shape[3], card)
 
@@ -165,7 +169,7 @@ def _heads_types(outputs: Sequence[Tensor]) -> Iterator[Finding]:
 
 def _detector(outputs: Sequence[Tensor], card: Card) -> Iterator[Finding]:
     if len(outputs) not in (2, 4):
-        yield Finding(DETECTOR_OUTPUTS, f"the model has {len(outputs)} outputs: {_names(outputs)}",
+        yield Finding(DETECTOR_OUTPUTS, f"the model has {_counted(outputs)}",
                       "name them in that order: --outputs BOXES,SCORES or --outputs BOXES,CLASSES,SCORES,NUMBER; one "
                       "output that holds both must be split in the network")
         return
@@ -208,19 +212,24 @@ def _names(tensors: Sequence[Tensor]) -> str:
     return ", ".join(f"'{t.name}' {_shape(t)}" for t in tensors) or "none"
 
 
+def _counted(outputs: Sequence[Tensor]) -> str:
+    return f"{len(outputs)} output{'' if len(outputs) == 1 else 's'}: {_names(outputs)}"
+
+
 def before(options: ConvertOptions) -> list[Finding]:
     """MediaPipe runs tasks, not models."""
     if options.task:
         return []
     return [Finding(TASK, "which of MediaPipe's tasks the model is for is not said",
-                    f"--task {TASKS[0]} (or: {', '.join(TASKS[1:])})")]
+                    f"fidelite convert MODEL.onnx --task {TASKS[0]} (or: {', '.join(TASKS[1:])})")]
 
 
 PROFILE = Profile(
     name="mediapipe",
     title="MediaPipe's vision tasks",
     rules=(TASK, ONE_GRAPH, ONE_PICTURE, PICTURE_TYPE, NORMALIZATION, STATIC, LABELS_FILE, LABELS_FIT, ONE_MASK,
-           MASK_SHAPE, MASK_TYPE, MASK_CLASSES, HEADS_TYPE, HEADS_SHAPE, DETECTOR_OUTPUTS, DETECTOR_SHAPES, BOX_FORMAT),
+           MASK_SHAPE, MASK_TYPE, NO_INDICES, MASK_CLASSES, HEADS_TYPE, HEADS_SHAPE, DETECTOR_OUTPUTS, DETECTOR_SHAPES,
+           BOX_FORMAT),
     check=check,
     run_here="run in MediaPipe's packages for Python and for browsers (headless Chromium), on the CPU; not on a phone",
     before=before,

@@ -86,9 +86,10 @@ def plan_task(options: ConvertOptions, model: Model) -> TaskPlan:
     is_float = picture is not None and picture.element.name == "FLOAT32"
     as_bytes = picture.name if picture is not None and is_float and options.picture == "uint8" else ""
     stated = is_float and not as_bytes
-    card = Card(options.task, options.labels, options.activation or "none", (0.0,) if stated else (),
+    unfit = _labels(options, main.outputs, layout)
+    card = Card(options.task, () if unfit else options.labels, options.activation or "none", (0.0,) if stated else (),
                 (1.0,) if stated else (), _boxes(options, picture, layout) if options.boxes else None)
-    problems += [*_labels(options, main.outputs, layout), *_activation(options, main.outputs, layout),
+    problems += [*unfit, *_activation(options, main.outputs, layout),
                  *_box_problems(options, main.outputs)]
     filled = replace(options, layout=layout, outputs=tuple(t.name for t in main.outputs))
     return TaskPlan(filled, card, tuple(problems), tuple(_advice(options, main.outputs, layout)), as_bytes)
