@@ -8,16 +8,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fidelite.errors import NeedsConstant
-from tests.lower.drawing import Array, refuses
+from tests.lower.drawing import Array
 from tests.lower.support import check, one_node
 
 _OPERANDS = ["x", "w", "o", "b", "m"]
 
 
 @given(st.data(), st.sampled_from([19, 22]), st.sampled_from([(1, 1), (2, 1), (1, 2), (2, 2)]), st.booleans(),
-       st.booleans(), st.integers(0, 99))
-def test_deform_conv(data: Any, opset: int, groups: tuple[int, int], masked: bool, biased: bool, seed: int) -> None:
+       st.booleans(), st.sampled_from(["", "wb"]), st.integers(0, 99))
+def test_deform_conv(data: Any, opset: int, groups: tuple[int, int], masked: bool, biased: bool, constant: str,
+                     seed: int) -> None:
     rng = np.random.default_rng(seed)
     kernel, strides, dilations = (data.draw(st.lists(st.integers(1, most), min_size=2, max_size=2))
                                   for most in (3, 2, 2))
@@ -31,14 +31,8 @@ def test_deform_conv(data: Any, opset: int, groups: tuple[int, int], masked: boo
         "m": rng.random((2, sets * taps, *out))}
     used = [n if (n != "b" or biased) and (n != "m" or masked) else "" for n in _OPERANDS]
     typed = {n: arrays[n].astype(np.float32) for n in used if n}
-    feeds = {n: a for n, a in typed.items() if n in "xom"}
-    model = one_node("DeformConv", feeds, constants={n: a for n, a in typed.items() if n in "wb"}, operands=used,
+    feeds = {n: a for n, a in typed.items() if n not in constant}
+    model = one_node("DeformConv", feeds, constants={n: a for n, a in typed.items() if n in constant}, operands=used,
                      opset=opset, strides=strides, dilations=dilations, pads=pads, group=group, offset_group=sets,
                      kernel_shape=kernel)
     check(model, feeds, atol=1e-5)
-
-
-def test_weights_must_be_known() -> None:
-    inputs = {"x": np.zeros((1, 1, 3, 3), np.float32), "w": np.zeros((1, 1, 2, 2), np.float32),
-              "o": np.zeros((1, 8, 2, 2), np.float32)}
-    refuses(NeedsConstant, "weights", "DeformConv", inputs, opset=19)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 from fidelite.lower import families
 from fidelite.lower.registry import REGISTRY
@@ -20,6 +22,14 @@ def test_table_is_what_is_registered() -> None:
             name = f"{row.domain}::{row.op}" if row.domain else row.op
             found.setdefault(module.removeprefix(_PREFIX), set()).add(name)
     assert {name: set(ops.split()) for name, ops in families.FAMILIES.items()} == found
+
+
+def test_every_operator_is_named_by_a_test() -> None:
+    """What no test of lowerings names, none can be about."""
+    families.load()
+    words = {word for path in Path(__file__).parent.glob("test_*.py")
+             for word in re.findall(r"\w+", path.read_text("utf-8"))}
+    assert sorted({row.op for row in REGISTRY if row.function.__module__.startswith(_PREFIX)} - words) == []
 
 
 def test_only_what_is_asked_for_is_imported() -> None:

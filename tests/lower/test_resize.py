@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -207,11 +208,16 @@ def test_refused(dtype: str, attributes: dict[str, Any], error: type[FideliteErr
         lowered(model_of(values((1, 2, 4, 4), dtype), 19, **attributes))
 
 
-def test_sizes_of_the_run_time_are_refused() -> None:
-    x = values((1, 2, 4, 4))
-    model = one_node("Resize", {"x": x, "sizes": np.asarray([1, 2, 8, 8])}, opset=19, operands=["x", "", "", "sizes"])
+@given(st.sampled_from(["nearest", "linear", "cubic"]), st.integers(1, 9), st.integers(1, 9))
+def test_sizes_of_the_run_time(mode: str, height: int, width: int) -> None:
+    """Only where the model declares what comes of them."""
+    x, sizes = values((1, 2, 4, 5)), np.asarray([1, 2, height, width])
+    model = one_node("Resize", {"x": x, "sizes": sizes}, opset=19, operands=["x", "", "", "sizes"], mode=mode)
     with pytest.raises(NeedsConstant):
         lowered(model)
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("y0", onnx.TensorProto.FLOAT, sizes.tolist()))
+    if (height, width) != (4, 5):
+        check(model, {"x": x, "sizes": sizes}, rtol=1e-4)
 
 
 # LiteRT's kernels: what `kernels_for` says of them holds.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -93,6 +94,11 @@ def test_affine_grid(axes: int, n: int, aligned: bool, dtype: Any, data: Any) ->
     model = one_node("AffineGrid", {"t": theta}, constants={"s": ints(n, 1, *sizes)}, opset=20,
                      align_corners=int(aligned))
     check(model, {"t": theta}, expected={"y0": want}, rtol=1e-5 if dtype is np.float32 else 2e-3)
+    feeds = {"t": theta, "s": ints(n, 1, *sizes)}  # known to the run time, but declared
+    model = one_node("AffineGrid", feeds, opset=20, align_corners=int(aligned))
+    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info(
+        "y0", onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), want.shape))
+    check(model, feeds, expected={"y0": want}, rtol=1e-5 if dtype is np.float32 else 2e-3)
 
 
 def test_the_size_of_a_grid_must_be_known() -> None:

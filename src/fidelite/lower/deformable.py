@@ -6,29 +6,28 @@ from math import prod
 
 import numpy as np
 
+from fidelite.lower.matmul import matrices
 from fidelite.lower.node import Node
 from fidelite.lower.registry import lowers
 from fidelite.lower.sampling import Taps, weighed
 from fidelite.lower.staged import Staged, Value
 from fidelite.tflite.builder import Builder
-from fidelite.tflite.dims import product
 from fidelite.tflite.graph import Tensor
 
 _MARGIN = 2
 """Zeros around the image: samples are held within, where no element is in reach."""
 
 
-@lowers("DeformConv", since=19, partial="weights that are not constant; dynamic sizes of images")
+@lowers("DeformConv", since=19, partial="dynamic sizes of images")
 def deform_conv(node: Node, b: Builder) -> Tensor:
     """x [N, C, H, W], weights [M, C / group, kh, kw], offset [N, groups * kh * kw * 2, oh, ow] in y, x.
 
     Samples [N, oh * ow, kh * kw * C] are gathered for each group of offsets, and multiplied with the weights.
     """
     x, offset, mask = node.input(0), node.input(2), node.optional(4)
-    weights = node.constant(1, "weights").astype(np.float32)
-    bias = node.optional_constant(3, "bias")
+    weights, bias = b.float32(node.input(1)), node.optional(3)
     element, groups, sets = x.element, node.int_("group", 1), node.int_("offset_group", 1)
-    kernel = weights.shape[2:]
+    kernel = b.static(weights, "DeformConv")[2:]
     sizes = [b.static_dim(d, "the size of an image in DeformConv") for d in x.shape[2:]]
     out = [b.static_dim(d, "the size of DeformConv's offsets") for d in offset.shape[2:]]
     n, channels = x.shape[0], b.static_dim(x.shape[1], "the channels of DeformConv")
@@ -79,17 +78,24 @@ def _around(s: Staged, at: Value) -> list[Taps]:
     return [[(s.part(place, i), s.part(weight, i)) for place, weight in pairs] for i in (0, 1)]
 
 
-def _multiplied(b: Builder, samples: Tensor, weights: np.ndarray, groups: int, bias: np.ndarray | None) -> Tensor:
+def _multiplied(b: Builder, samples: Tensor, weights: Tensor, groups: int, bias: Tensor | None) -> Tensor:
     """samples [N, places, taps, C] times weights [M, C / groups, kh, kw] -> [N, places, M]."""
     n, places, taps, channels = samples.shape
-    rows = weights.reshape(*weights.shape[:2], -1).transpose(0, 2, 1)
-    bias = np.zeros(len(rows), np.float32) if bias is None else bias.astype(np.float32)
-    each, results = len(rows) // groups, list[Tensor]()
-    width = b.static_dim(channels, "the channels of DeformConv") // groups
+    filters, width, *kernel = b.static(weights, "DeformConv")
+    rows = b.reshape(b.transpose(b.reshape(weights, (filters, width, prod(kernel))), (0, 2, 1)),
+                     (filters, prod(kernel) * width))
+    each, results = filters // groups, list[Tensor]()
+    b.static_dim(channels, "the channels of DeformConv")
     for g in range(groups):
-        part = b.slice(samples, [0, 0, 0, g * width], [n, places, taps, width])
-        own = slice(g * each, (g + 1) * each)
-        results.append(b.fully_connected(b.reshape(part, (n, places, product((taps, width)))),
-                                         b.constant(np.ascontiguousarray(rows[own].reshape(each, -1))),
-                                         b.constant(bias[own].copy())))
-    return b.concat(results, 2)
+        part = b.reshape(b.slice(samples, [0, 0, 0, g * width], [n, places, taps, width]),
+                         (n, places, prod(kernel) * width))
+        results.append(matrices(b, part, _rows(b, rows, g * each, each), adj_y=True))
+    product = b.concat(results, 2)
+    return product if bias is None else b.add(product, b.float32(bias))
+
+
+def _rows(b: Builder, x: Tensor, first: int, count: int) -> Tensor:
+    """`count` rows of a matrix; constants are cut when converting."""
+    if x.constant is None:
+        return b.slice(x, [first, 0], [count, x.shape[1]])
+    return b.constant(np.ascontiguousarray(x.constant.numpy()[first:first + count]))

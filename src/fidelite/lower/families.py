@@ -48,6 +48,11 @@ FAMILIES: Mapping[str, str] = {
     "joining": "Concat Slice Split",
     "logic": "And Equal Greater GreaterOrEqual IsInf IsNaN Less LessOrEqual Not Or Where Xor",
     "matmul": "Gemm MatMul",
+    "ml_features": (
+        "ai.onnx.ml::ArrayFeatureExtractor ai.onnx.ml::Binarizer ai.onnx.ml::FeatureVectorizer ai.onnx.ml::Imputer "
+        "ai.onnx.ml::LabelEncoder ai.onnx.ml::Normalizer ai.onnx.ml::OneHotEncoder ai.onnx.ml::Scaler"),
+    "ml_linear": "ai.onnx.ml::LinearClassifier ai.onnx.ml::LinearRegressor ai.onnx.ml::SVMRegressor",
+    "ml_trees": "ai.onnx.ml::TreeEnsemble ai.onnx.ml::TreeEnsembleClassifier ai.onnx.ml::TreeEnsembleRegressor",
     "ngrams": "TfIdfVectorizer",
     "normalization": (
         "BatchNormalization GroupNormalization InstanceNormalization LRN LayerNormalization "

@@ -121,6 +121,13 @@ class Node(NodeView):
         contents = self._contents(tensor) if tensor.element.is_integer else None
         return None if contents is None else list(contents.reshape(-1))
 
+    def declared_shape(self, index: int = 0) -> list[int] | None:
+        """The shape that the model declares for the result at `index`, where it says all of it: what serves where an
+        operand that decides it is known to the run time only."""
+        shape = self.node.outputs[index].shape
+        dims = [] if shape is None else [d for d in shape if isinstance(d, int)]
+        return dims if shape is not None and len(dims) == len(shape) else None
+
     def axis(self, rank: int, default: int | None = None, name: str = "axis") -> int:
         """The axis attribute, counted from the front. Raises InvalidModel where it is out of range."""
         return self.normalized(self.int_(name) if default is None else self.int_(name, default), rank)

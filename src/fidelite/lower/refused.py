@@ -10,6 +10,10 @@ _RANDOM = ("its result is random: nothing could prove that a conversion draws fr
            "draw the numbers outside, and give them to the model as an input")
 _PICTURES = ("it decodes a file of a picture, which no LiteRT operator does",
              "decode the picture outside, and give the model its pixels")
+_TABLE = ("its operands, which the model computes, decide the size of a table that is made once for all",
+          "make its operands initializers: then the table is a constant")
+_VOTES = ("its votes between pairs of classes, and its iterated probabilities, have no lowering",
+          "use a linear model or trees, or decide between the classes outside")
 _MAPS = ("it works on maps and sequences, which LiteRT does not have",
          "leave it out: convert the model to where it has tensors (zipmap=False in skl2onnx)")
 _NO_ORACLE = ("ONNX Runtime has no CPU kernel for it, so that nothing could prove a conversion",
@@ -32,7 +36,9 @@ REFUSED: Mapping[str, tuple[str, str]] = {
                        "ai.onnx.ml::CategoryMapper")),
     **_rows(_RANDOM, ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
                       "Bernoulli")),
+    **_rows(_TABLE, ("MelWeightMatrix",)),
     **_rows(_PICTURES, ("ImageDecoder",)),
+    **_rows(_VOTES, ("ai.onnx.ml::SVMClassifier",)),
     **_rows(_NO_ORACLE, (f"com.microsoft::{op}" for op in _NOT_ON_CPU.split())),
     **_rows(_BLOCKED, (f"com.microsoft.nchwc::{op}" for op in _NCHWC.split())),
     **_rows(_MAPS, ("ai.onnx.ml::CastMap", "ai.onnx.ml::DictVectorizer", "ai.onnx.ml::ZipMap")),

@@ -28,7 +28,7 @@ from fidelite.tflite.types import ElementType
 _SMALL = (ElementType.INT8, ElementType.UINT8)
 _FLOATS = (ElementType.FLOAT32, ElementType.FLOAT16, ElementType.BFLOAT16, ElementType.FLOAT64)
 _PARTIAL = ("cubic and antialias of integers; other sizes than whole multiples where only the run time knows them "
-            "(but for linear); roi must be constant")
+            "(but for linear), and the result's shape is not declared; scales and roi must be constant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,10 @@ def _read_target(node: Node, x: Tensor, rule: Rule, b: Builder) -> Target:
                 raise UnsupportedAttribute("the size of a crop given by scales differs from runtime to runtime",
                                            remedy="give sizes instead of scales in the model")
         return Target(sizes, nominal, regions)
-    wanted = node.dims_at(3, "the sizes")
+    known_sizes, declared = node.known_dims(3), node.declared_shape()
+    if known_sizes is None and declared is not None and node.str_("keep_aspect_ratio_policy", "stretch") == "stretch":
+        known_sizes = [declared[a] for a in axes]
+    wanted = node.dims_at(3, "the sizes") if known_sizes is None else known_sizes
     policy = node.str_("keep_aspect_ratio_policy", "stretch")
     if policy != "stretch":
         choose = min if policy == "not_larger" else max

@@ -172,14 +172,18 @@ def weighed(s: Staged, rows: Tensor, taps: Sequence[Taps], sizes: Sequence[int])
 
 # -- AffineGrid
 
-@lowers("AffineGrid", partial="sizes that only the run time knows")
+@lowers("AffineGrid", partial="sizes that only the run time knows, unless the result's shape is declared")
 def affine_grid(node: Node, b: Builder) -> Tensor:
     """theta [N, axes, axes + 1] times the places of an image's elements in -1..1: [N, sizes, axes], last axis first.
 
     ONNX's own definition in other operators drops the batch where it is 1.
     """
     theta, aligned = node.input(0), bool(node.int_("align_corners", 0))
-    sizes = [b.static_dim(d, "the size of an AffineGrid") for d in node.dims_at(1, "size")[2:]]
+    declared = node.declared_shape()
+    if node.known_dims(1) is None and declared is not None:
+        sizes = declared[1:-1]
+    else:
+        sizes = [b.static_dim(d, "the size of an AffineGrid") for d in node.dims_at(1, "size")[2:]]
     steps = [_spread(n, aligned) for n in sizes]
     places = np.stack([*reversed(np.meshgrid(*steps, indexing="ij")), np.ones(sizes, np.float32)], -1)
     flat = b.constant(places.reshape(1, prod(sizes), len(sizes) + 1))

@@ -157,9 +157,8 @@ def _unsqueeze(x: Tensor, axes: Sequence[int], node: Node, b: Builder) -> Tensor
 
 def _declared(node: Node) -> tuple[int, ...]:
     """The shape that the model declares for the result. A view's elements stay in order: its shape says all."""
-    shape = node.node.outputs[0].shape
-    dims = [] if shape is None else [d for d in shape if isinstance(d, int)]
-    if shape is None or len(dims) != len(shape):
+    dims = node.declared_shape()
+    if dims is None:
         raise NeedsConstant("its axes must be known when converting, and the model computes them",
                             remedy="make the axes an initializer in the model")
     return tuple(dims)
