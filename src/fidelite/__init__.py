@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fidelite.running import Run as Run
     from fidelite.running import Runner as Runner
     from fidelite.verification import Verified
+    from fidelite.web import Served
 
 __version__ = "0.1.0"
 
@@ -92,6 +93,20 @@ def benchmark(models: Sequence[Path | str], *, threads: int = 1, runs: int = 20,
     from fidelite import benchmarking
 
     return benchmarking.benchmark(models, threads=threads, runs=runs, rounds=rounds, **options)
+
+
+def usage(model: Path | str, **options: Any) -> dict[str, Any]:
+    """How a picture becomes a `.tflite` file's input, and what its outputs mean. See `fidelite.using.usage`."""
+    from fidelite.using import usage
+
+    return usage(model, **options)
+
+
+def serve(model: Path | str | None = None, **options: Any) -> Served:
+    """Serve a page on this machine that looks at models, converts them and runs them. See `fidelite.web.serve`."""
+    from fidelite.web import serve
+
+    return serve(model, **options)
 
 
 def ops() -> list[OpSupport]:

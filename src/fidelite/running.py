@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from fidelite.edge import Edge
-from fidelite.errors import BadSample, Notice
+from fidelite.errors import Notice
 from fidelite.options import LayoutName, Normalization
 from fidelite.pictures import RESIZE_RULE, Picture, Pixels, from_array, from_image, read_picture
-from fidelite.segmentation import Segmentation, class_axis, from_indices, from_scores, is_map
+from fidelite.segmentation import Segmentation, from_indices, from_scores
+from fidelite.using import Known, PictureUse, answer_use, known_of, picture_use
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -102,10 +102,8 @@ class Runner:
         labels: Sequence[str] | None = None,
     ) -> None:
         self.path = Path(model)
-        self.layout, self.normalize, self.labels = dict(layout or {}), dict(normalize or {}), labels
-        self.edge: Edge | None = None
-        self.stated: Normalization | None = None
-        """What the file's metadata for MediaPipe say of the picture."""
+        self.known = Known(None, layout, normalize, None, labels)
+        """What is known of the model beyond its ports: by its file, and by what the arguments say."""
         self._session: Session = self._open(threads)
 
     def _open(self, threads: int) -> Session:
@@ -122,14 +120,7 @@ class Runner:
         if head[4:8] == b"TFL3":
             from fidelite.tflite_facts import tflite_facts
 
-            told = tflite_facts(self.path)
-            manifest, task = told["manifest"] or {}, told["task"] or {}
-            if "edge" in manifest:
-                self.edge = Edge.from_json(manifest["edge"])
-            if self.labels is None and task.get("labels"):
-                self.labels = task["labels"]
-            if task.get("mean") and task.get("std") and 0.0 not in task["std"]:
-                self.stated = Normalization(tuple(task["mean"]), tuple(task["std"]))
+            self.known = known_of(tflite_facts(self.path), self.known)
             return LiteRtSession(self.path, threads=threads)
         from fidelite.source.load import load
 
@@ -151,7 +142,7 @@ class Runner:
         """
         picture = _picture(image)
         prepared = self._prepare(picture)
-        run = self.run_arrays({prepared.port.name: prepared.array})
+        run = self.run_arrays({prepared.use.name: prepared.array})
         run.picture, run.notices = picture, prepared.notices
         run.steps = [*(f"picture: {note}" for note in picture.notes), *prepared.steps]
         self._interpret(run, prepared)
@@ -183,99 +174,47 @@ class Runner:
     # -- pictures
 
     def _prepare(self, picture: Picture) -> Prepared:
-        port, last, notices = self._picture_port()
-        channel = 3 if last else 1
-        height, width = ((port.shape[1], port.shape[2]) if last else (port.shape[2], port.shape[3]))
-        size = (height if isinstance(height, int) else picture.height,
-                width if isinstance(width, int) else picture.width)
+        from fidelite.runtime.protocol import dtype_of
+
+        use = picture_use(self.inputs, self.known)
+        size = use.height or picture.height, use.width or picture.width
         steps: list[str] = []
         if size != (picture.height, picture.width):
             steps.append(f"resized from {picture.width} x {picture.height} to {size[1]} x {size[0]}: {RESIZE_RULE}")
         pixels = picture.resized(size[1], size[0])
-        if port.shape[channel] == 1:
+        if use.channels == 1:
             pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None]
             steps.append("made grey: 0.299 R + 0.587 G + 0.114 B")
         else:
             steps.append("channels in the order R, G, B")
-        values, told, warning = self._normalised(port, pixels)
-        steps.append(told)
-        array = values[None] if last else np.moveaxis(values, 2, 0)[None]
-        return Prepared(port, np.ascontiguousarray(array), last, size, steps, notices + ([warning] if warning else []))
-
-    def _picture_port(self) -> tuple[Port, bool, list[Notice]]:
-        """The input that takes a picture, and whether its channels are last."""
-        found = [(p, last) for p in self.inputs if (last := self._channels_last(p)) is not None]
-        if len(found) != 1 or len(self.inputs) != 1:
-            told = "; ".join(str(p) for p in self.inputs)
-            raise BadSample("a picture goes into a model with one input of [1, 3, H, W] or [1, H, W, 3]; "
-                            f"this has {told}", code="F243", remedy="give arrays: --input FILE.npz, or --random")
-        port, last = found[0]
-        notices: list[Notice] = []
-        if port.shape[1] in (1, 3) and port.shape[3] in (1, 3) and port.name not in self.layout:
-            notices.append(Notice("N243", f"'{port.name}' may be channels-first or channels-last; taken as "
-                                  f"{'nhwc' if last else 'nchw'}", remedy=f"--layout {port.name}=nhwc"))
-        return port, last, notices
-
-    def _channels_last(self, port: Port) -> bool | None:
-        if len(port.shape) != 4:
-            return None
-        if (said := self.layout.get(port.name, "source")) != "source":
-            return said == "nhwc"
-        edge = self.edge.inputs.get(port.name) if self.edge is not None else None
-        if edge is not None and edge.permutation:
-            return edge.permutation == (0, 3, 1, 2)
-        first, last = port.shape[1] in (1, 3), port.shape[3] in (1, 3)
-        return None if not first and not last else not first
-
-    def _normalised(self, port: Port, pixels: Pixels) -> tuple[Array, str, Notice | None]:
-        """Values [h, w, c] as the input takes them, how they were made, and a warning where that is a guess."""
-        if port.dtype == "uint8":
-            return pixels, "values 0..255 as they are", None
-        if port.dtype == "int8":
-            return (pixels.astype(np.int16) - 128).astype(np.int8), "values 0..255 less 128", None
-        edge = self.edge.inputs.get(port.name) if self.edge is not None else None
-        if edge is not None and edge.normalization is not None:
-            return pixels.astype(port.dtype), "values 0..255: the model normalises them itself", None
-        if not port.dtype.startswith("float"):
-            return pixels.astype(port.dtype), "values 0..255 as they are", None
-        given = self.normalize.get(port.name) or self.normalize.get("") or self.stated
-        if given is not None:
-            mean, std = np.array(given.mean), np.array(given.std)
-            values = (pixels.astype(np.float64) * given.scale - mean) / std
-            told = f"normalised: (x * {given.scale:.6g} - {_list(given.mean)}) / {_list(given.std)}"
-            return values.astype(port.dtype), told, None
-        warning = Notice("W230", "neither the model nor the command says how pictures are normalised: values 0..1 are "
-                         "fed, which may be wrong", level="warning",
-                         remedy="--normalize imagenet, or --mean, --std and --scale")
-        return (pixels / 255.0).astype(port.dtype), "scaled to 0..1", warning
+        steps.append(use.told)
+        facts = use.normalization
+        values = ((pixels.astype(np.float64) * facts.scale - np.array(facts.mean)) / np.array(facts.std))
+        values = values.astype(dtype_of(use.dtype))
+        array = values[None] if use.last else np.moveaxis(values, 2, 0)[None]
+        return Prepared(use, np.ascontiguousarray(array), size, steps, list(use.notices))
 
     # -- answers
 
     def _interpret(self, run: Run, prepared: Prepared) -> None:
         assert run.picture is not None
         for name, array in run.outputs.items():
-            edge = self.edge.outputs.get(name) if self.edge is not None else None
-            if np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_:
-                dims = array.shape[1:3] if array.ndim == 3 or (array.ndim == 4 and array.shape[3] == 1) else ()
-                if len(dims) == 2 and array.shape[0] == 1 and is_map(dims[0], dims[1], prepared.size):
-                    run.segmentations.append(from_indices(name, array, run.picture, self.labels))
-                continue
-            known = 3 if edge is not None and edge.permutation == (0, 2, 3, 1) else None
-            axis = class_axis(array.shape, prepared.size, prefer_last=prepared.last, known=known,
-                              labels=len(self.labels or ()))
-            if axis is not None:
-                run.segmentations.append(from_scores(name, array.astype(np.float32), axis, run.picture, self.labels))
+            use = answer_use(name, array.dtype.name, array.shape, prepared.use, prepared.size, self.known)
+            if use.kind == "indices":
+                run.segmentations.append(from_indices(name, array, run.picture, self.known.labels))
+            elif use.kind == "scores" and use.axis is not None:
+                scores = array.astype(np.float32)
+                run.segmentations.append(from_scores(name, scores, use.axis, run.picture, self.known.labels))
 
     def _rank(self, run: Run) -> None:
         """The largest scores of outputs [1, classes]."""
         for name, array in run.outputs.items():
             scores = array.reshape(-1)
-            if array.shape[:1] != (1,) or array.size < 2 or array.size != max(array.shape[1:], default=0):
-                continue
-            if not np.issubdtype(array.dtype, np.floating) or not np.isfinite(scores).all():
+            use = answer_use(name, array.dtype.name, array.shape, None, None, self.known)
+            if use.kind != "classes" or not np.isfinite(scores).all():
                 continue
             best = np.argsort(-scores, kind="stable")[:_TOP]
-            names = list(self.labels or [])
+            names = list(self.known.labels or [])
             run.top[name] = [(int(i), names[i] if i < len(names) else "", float(scores[i])) for i in best]
 
     def close(self) -> None:
@@ -293,11 +232,10 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A picture as an input: the array, whether its channels are last, and its height and width."""
+    """A picture as an input: how it goes in, the array, its height and width."""
 
-    port: Port
+    use: PictureUse
     array: Array
-    last: bool
     size: tuple[int, int]
     steps: list[str]
     notices: list[Notice]
@@ -323,10 +261,6 @@ def facts(name: str, array: Array) -> dict[str, Any]:
     if finite.size:
         row |= {"min": float(finite.min()), "max": float(finite.max()), "mean": float(finite.mean())}
     return row
-
-
-def _list(values: Sequence[float]) -> str:
-    return f"{values[0]:g}" if len(values) == 1 else f"[{', '.join(f'{v:g}' for v in values)}]"
 
 
 def _file_name(name: str) -> str:

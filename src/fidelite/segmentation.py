@@ -16,9 +16,11 @@ from fidelite.files import publish
 from fidelite.pictures import Picture, Pixels
 
 MOST_CLASSES = 200
+KNOWN_CLASSES = 19
+"""That many classes without labels are those of CelebAMask-HQ."""
 _SMALLEST_SHARE = 16
 """An output coarser than the input by more than this is no mask."""
-_GROUNDS = ("background", "_background_", "unlabeled", "void")
+GROUNDS = ("background", "_background_", "unlabeled", "void")
 _OPACITY = 0.55
 _PAD, _ROW, _SWATCH = 14, 24, 16
 
@@ -49,7 +51,7 @@ class Segmentation:
         from PIL import Image
 
         blend = Image.blend(Image.fromarray(picture.pixels), Image.fromarray(self.coloured()), _OPACITY)
-        ground = [i for i, name in enumerate(self.labels) if name.lower() in _GROUNDS]
+        ground = [i for i, name in enumerate(self.labels) if name.lower() in GROUNDS]
         keep = np.isin(self.mask, ground or [0])
         mixed = np.where(keep[..., None], picture.pixels, np.asarray(blend, np.uint8))
         legend = [(self.palette[i], f"{name}  {share * 100:.1f} %") for i, name, share in self.shares]

@@ -48,8 +48,11 @@ async function take(page, step) {
       return null;
     case "evaluate": // a function's source, called in the page with `argument`
       return await page.evaluate(`(${value.function})(${JSON.stringify(value.argument ?? null)})`) ?? null;
-    case "wait": // until an expression holds
-      await page.waitForFunction(value);
+    case "wait": // until an expression holds; asked from outside, for a page may forbid itself to evaluate text
+      for (const end = Date.now() + job.timeout; !(await holds(page, value));) {
+        if (Date.now() > end) throw new Error(`this did not come true: ${value}`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
       return null;
     case "click":
       await page.click(value);
@@ -72,10 +75,21 @@ async function take(page, step) {
       await page.emulateMedia(value);
       return null;
     case "screenshot":
+      if (value.full) await page.evaluate("scrollTo(0, 0)");
       await page.screenshot({ path: value.path, fullPage: value.full ?? false });
       return null;
     default:
       throw new Error(`there is no step '${name}'`);
+  }
+}
+
+/** Whether an expression is true in the page; a page that is being left says nothing. */
+async function holds(page, expression) {
+  try {
+    return await page.evaluate(`Boolean(${expression})`);
+  } catch (error) {
+    if (/context was destroyed|navigation/i.test(String(error))) return false;
+    throw error;
   }
 }
 

@@ -29,6 +29,7 @@ for command in (
     machine.ops,
     machine.doctor,
     machine.demo,
+    machine.serve,
 ):
     cli.add_command(command)
 

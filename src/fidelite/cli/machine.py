@@ -66,3 +66,31 @@ def demo(folder: Path, as_json: bool) -> None:
         base.print_json(data | {"report": str(report)})
     else:
         base.show(demo_document(data, found.written, report))
+
+
+@click.command(short_help="A page to look at models, convert them and run them in the browser.")
+@click.argument("model", required=False, type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65535), help="8765, or a free one if that is taken, by default.")
+@click.option("--host", default="127.0.0.1", show_default=True,
+              help="The address to listen on. Others can only reach it if you choose one that is not loopback.")
+@click.option("--no-browser", is_flag=True, help="Only print the address.")
+@base.common
+def serve(model: Path | None, port: int | None, host: str, no_browser: bool, as_json: bool) -> None:
+    """Open a page on this machine, with MODEL (.onnx or .tflite) if you name one.
+
+    Drop a model on it to see its inputs, outputs, operators and proof; convert it; run it on a picture or the camera
+    with LiteRT.js, in the browser itself. Nothing leaves this machine. Ctrl+C ends it.
+    """
+    with fidelite.serve(model, host=host, port=port) as served:
+        if as_json:
+            base.print_json({"address": served.address})
+        else:
+            click.echo(f"fidelite is at {served.address}\nCtrl+C ends it.")
+        if not no_browser:
+            import webbrowser
+
+            webbrowser.open(served.address)
+        try:
+            served.wait()
+        except KeyboardInterrupt:
+            click.echo("stopped", err=True)
