@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "cli": {"", "report"},
     "web": {"", "report", "examples"},
     "__main__": {"cli"},
+    "comparing": {"check", "files", "pictures", "running", "segmentation"},
     "exporting": {"check", "files", "source"},
     "examples": ALL,
 }

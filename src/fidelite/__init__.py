@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from fidelite.benchmarking import Benchmark
+    from fidelite.comparing import Comparison
     from fidelite.errors import FideliteError as FideliteError
     from fidelite.examples.face_parsing.demo import Demo
     from fidelite.exporting import ExportedFile as ExportedFile
@@ -85,6 +86,13 @@ def describe(result: Conversion, file: Path | str | None = None) -> dict[str, An
     from fidelite import summary
 
     return summary.describe(result, file)
+
+
+def compare(runs: Sequence[tuple[str, Run]], picture: Any = None) -> Comparison:
+    """Compare several models' runs on one input with the first. See `fidelite.comparing.compare`."""
+    from fidelite import comparing
+
+    return comparing.compare(runs, picture)
 
 
 def benchmark(models: Sequence[Path | str], *, threads: int = 1, runs: int = 20, rounds: int = 3,

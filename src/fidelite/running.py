@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fidelite.errors import Notice
-from fidelite.options import LayoutName, Normalization
+from fidelite.options import ExportOptions, LayoutName, Normalization
 from fidelite.pictures import RESIZE_RULE, Picture, Pixels, from_array, from_image, read_picture
 from fidelite.segmentation import Segmentation, from_indices, from_scores
 from fidelite.using import Known, PictureUse, answer_use, known_of, picture_use
@@ -77,16 +77,18 @@ class Run:
 
 
 class Runner:
-    """An `.onnx` or `.tflite` file, ready to be run. Use it with `with`, or close it.
+    """A model, ready to be run. Use it with `with`, or close it.
 
     Args:
-        model: The file.
+        model: An `.onnx` or `.tflite` file; or PyTorch's: `package.module:factory`, a `.pt2`, TorchScript or known
+            checkpoint file.
         threads: How many the runtime may use.
         layout: Input name -> nhwc or nchw, where neither manifest nor shape tells.
         normalize: Input name ('' for the only picture input) -> how pictures of 0..255 are normalised before the
             model. Without it, the model's own description is used; where there is none either, pictures are scaled
             to 0..1, with a warning.
         labels: Names of the classes; those in the file by default.
+        shapes, checkpoint: Of a PyTorch network: input name -> shape, and its weights.
 
     Raises:
         LoadError, RuntimeCrash: the model cannot be read or loaded.
@@ -100,15 +102,26 @@ class Runner:
         layout: Mapping[str, LayoutName] | None = None,
         normalize: Mapping[str, Normalization] | None = None,
         labels: Sequence[str] | None = None,
+        shapes: Mapping[str, Sequence[int | str]] | None = None,
+        checkpoint: Path | str | None = None,
     ) -> None:
         self.path = Path(model)
         self.known = Known(None, layout, normalize, None, labels)
         """What is known of the model beyond its ports: by its file, and by what the arguments say."""
-        self._session: Session = self._open(threads)
+        export = ExportOptions(checkpoint=None if checkpoint is None else Path(checkpoint))
+        self._session: Session = self._open(threads, export, dict(shapes or {}))
 
-    def _open(self, threads: int) -> Session:
+    def _open(self, threads: int, export: ExportOptions, shapes: Mapping[str, Sequence[int | str]]) -> Session:
         from fidelite.runtime import LiteRtSession, OnnxSession
+        from fidelite.source.opening import open_program_of, refuse_export_options
+        from fidelite.source.pytorch import is_pytorch
 
+        if is_pytorch(self.path):
+            from fidelite.check.oracle import open_program
+
+            program = open_program_of(self.path, export, shapes)
+            return open_program(program, program.inputs)
+        refuse_export_options(export)
         try:
             with self.path.open("rb") as file:
                 head = file.read(8)

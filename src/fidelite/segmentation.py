@@ -48,14 +48,17 @@ class Segmentation:
 
     def overlay(self, picture: Picture) -> Pixels:
         """The picture with the colours of its classes over it, but for the background, and a legend beside it."""
+        legend = [(self.palette[i], f"{name}  {share * 100:.1f} %") for i, name, share in self.shares]
+        return _with_legend(self.blended(picture), legend)
+
+    def blended(self, picture: Picture) -> Pixels:
+        """The picture with the colours of its classes over it, but for the background."""
         from PIL import Image
 
         blend = Image.blend(Image.fromarray(picture.pixels), Image.fromarray(self.coloured()), _OPACITY)
         ground = [i for i, name in enumerate(self.labels) if name.lower() in GROUNDS]
         keep = np.isin(self.mask, ground or [0])
-        mixed = np.where(keep[..., None], picture.pixels, np.asarray(blend, np.uint8))
-        legend = [(self.palette[i], f"{name}  {share * 100:.1f} %") for i, name, share in self.shares]
-        return _with_legend(mixed, legend)
+        return np.where(keep[..., None], picture.pixels, np.asarray(blend, np.uint8))
 
     def save(self, folder: Path, stem: str, picture: Picture) -> list[tuple[Path, str]]:
         """Write the three pictures; returns their paths with captions."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,11 @@ def benchmark(models: tuple[Path, ...], threads: int, runs: int, rounds: int, sh
 @click.option("--input", "source", type=_PATH, metavar="PICTURE|FILE.npz", help="A picture, or arrays by input name.")
 @click.option("--random", "random_", is_flag=True, help="Made-up input instead.")
 @click.option("--seed", type=int, default=0, show_default=True, help="For --random.")
+@click.option("--compare", "others", multiple=True, type=_PATH, metavar="MODEL",
+              help="Run these on the same input, too, and show what differs from the first. May be repeated.")
 @click.option("--shape", "shapes", multiple=True, metavar="NAME=1,3,512,512",
-              help="Sizes for open dimensions, with --random; 1 otherwise.")
+              help="Sizes for open dimensions, with --random (1 otherwise); what a PyTorch network takes.")
+@click.option("--checkpoint", type=_PATH, metavar="FILE", help="Weights for PACKAGE.MODULE:FACTORY.")
 @click.option("--normalize", "presets", multiple=True, metavar="[NAME=]imagenet",
               help="How pictures of 0..255 are normalised before the model.")
 @click.option("--mean", "means", multiple=True, metavar="[NAME=]M,M,M", help="y = (x * scale - mean) / std.")
@@ -68,22 +71,23 @@ def benchmark(models: tuple[Path, ...], threads: int, runs: int, rounds: int, sh
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads for the runtime.")
 @base.common
 def run(model: Path, source: Path | None, random_: bool, seed: int, shapes: tuple[str, ...], folder: Path,
-        save: Path | None, outputs: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Run MODEL (.onnx or .tflite) and show what comes out.
+        save: Path | None, outputs: tuple[str, ...], others: tuple[Path, ...], as_json: bool, **given: Any) -> None:
+    """Run MODEL (.onnx, .tflite, or PyTorch's as `convert` takes it) and show what comes out.
 
     A picture may have any size and format: it is turned upright, resized (bilinear, aspect ratio not kept) and
     normalised as the model's own description or your options say. A segmentation is written at the picture's size:
     index mask, colours, and an overlay with a legend. Otherwise the largest classes, and the ranges of all outputs.
+
+    With --compare the models go side by side into one picture, the first of --compare first and MODEL last, with the
+    pixels that differ from the first one's.
     """
     if (source is None) == (not random_):
         raise UsageError("give either --input or --random", code="F248",
                          remedy=f'fidelite run "{model}" --input PICTURE.jpg')
-    runner = fidelite.Runner(
-        model, threads=given["threads"], layout=words.layouts(given["layouts"]),
-        normalize=words.normalizations(given["presets"], given["means"], given["stds"], given["scales"]),
-        labels=None if given["labels"] is None else _labels(given["labels"]),
-    )
-    with runner, base.Bar(quiet=as_json) as bar:
+    if others:
+        _compare([*others, model], source, seed, shapes, folder, as_json=as_json, **given)
+        return
+    with _runner(model, shapes, given) as runner, base.Bar(quiet=as_json) as bar:
         bar("running", 0.0)
         what, found = _runs(runner, source, seed, shapes)
     written: list[tuple[Path, str]] = []
@@ -93,6 +97,41 @@ def run(model: Path, source: Path | None, random_: bool, seed: int, shapes: tupl
     if save is not None:
         _save(save, found)
     _tell(model, what, found, written, as_json=as_json)
+
+
+def _runner(model: Path, shapes: Sequence[str], given: Mapping[str, Any]) -> fidelite.Runner:
+    of_pytorch = model.suffix.lower() not in (".onnx", ".tflite")
+    return fidelite.Runner(
+        model, threads=given["threads"], layout=words.layouts(given["layouts"]),
+        normalize=words.normalizations(given["presets"], given["means"], given["stds"], given["scales"]),
+        labels=None if given["labels"] is None else _labels(given["labels"]),
+        shapes=words.open_shapes(shapes) if of_pytorch else None,
+        checkpoint=given["checkpoint"] if of_pytorch or not given.get("compared") else None,
+    )
+
+
+def _compare(models: Sequence[Path], source: Path | None, seed: int, shapes: Sequence[str], folder: Path, *,
+             as_json: bool, **given: Any) -> None:
+    """One input through all models, one model in memory at a time."""
+    from fidelite.report.results import comparison_document
+
+    runs: list[tuple[str, fidelite.Run]] = []
+    what = ""
+    with base.Bar(quiet=as_json) as bar:
+        for number, model in enumerate(models):
+            bar(f"running {model.name}", number / len(models))
+            with _runner(model, shapes, given | {"compared": True}) as runner:
+                what, found = _runs(runner, source, seed, shapes)
+            runs.append((model.name, found[0]))
+    comparison = fidelite.compare(runs, runs[0][1].picture)
+    if source is not None:
+        _make(folder)
+        comparison.save(folder, source.stem)
+    data = comparison.to_json()
+    if as_json:
+        base.print_json(data)
+    else:
+        base.show(comparison_document(what, data))
 
 
 def _runs(

@@ -72,6 +72,33 @@ def run_document(model: str, what: str, data: Mapping[str, Any], written: Sequen
     return Document(f"{PurePath(model).name} on {what}", note, None, sections)
 
 
+def comparison_document(what: str, data: Mapping[str, Any]) -> Document:
+    """`fidelite run --compare`: every model against the first."""
+    models = data["models"]
+    rows: list[Sequence[str | Cell]] = []
+    parts: list[Part] = []
+    for number, m in enumerate(models):
+        pixels = m["pixels"]
+        told: str | Cell = "-"
+        if pixels is not None:
+            told = Cell(f"{pixels['differing']:,} of {pixels['of']:,}", "good" if pixels["differing"] == 0 else "")
+        rows.append([Cell(m["name"], "strong"), m["runtime"], figures.seconds(m["seconds"]),
+                     Cell("compared with this", "dim") if number == 0 else told])
+    columns = [Column("model"), Column("runtime"), Column("time", right=True), Column("pixels that differ", right=True)]
+    parts.append(Table(columns, rows))
+    values: list[Sequence[str | Cell]] = [
+        [m["name"], Cell(o["output"], "strong"), Cell(o["problem"], "bad") if o["problem"] else
+         figures.number(o["max_abs"]), figures.number(o["scale"]), figures.share(o["argmax_agreement"])]
+        for m in models[1:] for o in m["outputs"]]
+    right = [Column(title, right=True) for title in ("max error", "values up to", "same argmax")]
+    table = Table([Column("model"), Column("output"), *right], values)
+    sections = [Section("", parts), Section(f"Outputs against {models[0]['name']}", [table])]
+    if data["written"]:
+        sections.append(Section("Written", [Pictures([(Path(p), "the models side by side, and the pixels that differ")
+                                                      for p in data["written"]])]))
+    return Document(f"{len(models)} models on {what}", "", None, sections)
+
+
 def _values(data: Mapping[str, Any]) -> Section:
     rows: list[Sequence[str | Cell]] = []
     for kind, entries in (("in", data["inputs"]), ("out", data["outputs"])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fidelite.errors import UsageError
@@ -33,12 +34,18 @@ def open_model(model: Any, options: ConvertOptions) -> Source:
 
 def export_model(model: Any, options: ConvertOptions) -> tuple[Program, Exported]:
     """A PyTorch source as a program, and the ONNX model that it becomes."""
-    pytorch.require(model)
+    program = open_program_of(model, options.export, options.shapes)
     from fidelite.source.pytorch.exporting import export
+
+    return program, export(program, options.export.exporter, options.export.opset)
+
+
+def open_program_of(model: Any, options: ExportOptions, shapes: Mapping[str, Sequence[int | str]]) -> Program:
+    """A PyTorch source as a program, which can be asked. Raises as `open_model` does."""
+    pytorch.require(model)
     from fidelite.source.pytorch.program import program_of
 
-    program = program_of(model, options.export, options.shapes)
-    return program, export(program, options.export.exporter, options.export.opset)
+    return program_of(model, options, shapes)
 
 
 def _open_pytorch(model: Any, options: ConvertOptions) -> Source:

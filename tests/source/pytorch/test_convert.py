@@ -25,7 +25,10 @@ NETWORKS = {
     "lstm": (nets.Recurrent, torch.zeros(1, 4, 6)),
     "pyramid": (nets.Pyramid, PICTURE),
 }
-CASES = [*(("dynamo", n) for n in (18, 20, 23)), *(("torchscript", n) for n in (11, 13, 16, 18, 21, 23))]
+QUICK = [("dynamo", 18), ("dynamo", 23), ("torchscript", 11), ("torchscript", 18)]
+SLOW = [*(("dynamo", n) for n in (19, 20, 21, 22)),
+        *(("torchscript", n) for n in (12, 13, 14, 15, 16, 17, 19, 20, 21, 22, 23))]
+CASES = [*QUICK, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW)]
 
 
 def ports(result: fidelite.Conversion) -> tuple[list[str], list[str]]:

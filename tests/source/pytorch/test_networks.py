@@ -85,15 +85,13 @@ def test_a_known_checkpoint_goes_all_the_way(tmp_path: Path) -> None:
 
 
 def test_a_known_checkpoint_of_other_names(tmp_path: Path) -> None:
+    """The same weights under the other names give the same answers, in PyTorch already."""
     network = BiSeNet34()
     torch.save(renamed(network.state_dict()), tmp_path / "resnet34.pt")
-    result = fidelite.convert(tmp_path / "resnet34.pt", shapes=SMALL, verify=False)
-    assert result.notices[0].code == "N360"
     torch.save(network.state_dict(), tmp_path / "own.pt")
-    own = fidelite.convert(tmp_path / "own.pt", shapes=SMALL, verify=False)
-    assert result.model.main.operators[-1].op == own.model.main.operators[-1].op
-    first, second = (fidelite.Runner(r.save(tmp_path / f"{i}.tflite")) for i, r in enumerate((result, own)))
+    first, second = (fidelite.Runner(tmp_path / name, shapes=SMALL) for name in ("resnet34.pt", "own.pt"))
     with first, second:
+        assert first.random().runtime == "PyTorch"
         assert first.random().outputs["output"].tolist() == second.random().outputs["output"].tolist()
 
 

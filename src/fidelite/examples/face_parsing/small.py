@@ -16,7 +16,7 @@ from torch.nn import functional
 from fidelite.examples.face_parsing.labels import CLASSES
 from fidelite.examples.face_parsing.tensor import Tensor
 
-__all__ = ["SmallFaceParser", "load_small"]
+__all__ = ["SmallFaceParser", "load_small", "trained"]
 
 
 class _ConvUnit(nn.Sequential):
@@ -91,8 +91,8 @@ class SmallFaceParser(nn.Module):
         y = self.up4(_double(self.reduce8(y)) + self.lateral4(x4))
         return self.classify(y)
 
-    def forward(self, x: Tensor) -> Tensor:
-        logits = self.half_size_logits(self.halve(x))
+    def forward(self, input: Tensor) -> Tensor:  # named as the exported model's input is to be named
+        logits = self.half_size_logits(self.halve(input))
         return functional.interpolate(logits, scale_factor=4.0, mode="bilinear", align_corners=False)
 
 
@@ -104,3 +104,36 @@ def load_small(checkpoint: Path | None = None, seed: int = 0) -> SmallFaceParser
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         network.load_state_dict(state["network"])
     return network.eval()
+
+
+def trained() -> SmallFaceParser:
+    """The trained network, with the weights of the ONNX model that comes with the package.
+
+    There the normalisations are folded into the convolutions; here each adds its convolution's bias and does nothing
+    else.
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    from fidelite.examples.face_parsing import MODEL_PATH
+
+    given = {i.name: torch.from_numpy(numpy_helper.to_array(i).copy()) for i in onnx.load(MODEL_PATH).graph.initializer}
+    network = SmallFaceParser()
+    state: dict[str, Tensor] = network.state_dict()
+    for name, value in given.items():
+        if name in state:
+            state[name] = value
+        elif name.endswith(".weight_bias"):
+            norm = _norm_behind(name.removesuffix(".weight_bias"))
+            state[f"{norm}.bias"] = value
+            state[f"{norm}.weight"] = torch.ones_like(value)
+            state[f"{norm}.running_mean"] = torch.zeros_like(value)
+            state[f"{norm}.running_var"] = torch.full_like(value, 1.0 - network.at4[1].eps)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def _norm_behind(convolution: str) -> str:
+    """The name of the normalisation that follows a convolution."""
+    head, _, last = convolution.rpartition(".")
+    return f"{head}.{'norm' if last == 'narrow' else '1'}"
