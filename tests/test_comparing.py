@@ -59,7 +59,7 @@ def test_alike(folder: Path) -> None:
 
 def test_another_network(folder: Path) -> None:
     first = segmenter(folder).rename(folder / "first.onnx")
-    other = segmenter(folder, activation="Sigmoid")
+    other = segmenter(folder, activation="Neg")
     found = compared(first, other, picture=folder / "p.png")
     differing = found.entries[1].differing
     assert differing is not None

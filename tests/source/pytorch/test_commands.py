@@ -29,6 +29,7 @@ PAGE = ROOT / "docs" / "from-pytorch.md"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save(bisenet(seed=1).state_dict(), "79999_iter.pth")
