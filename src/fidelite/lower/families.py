@@ -30,6 +30,12 @@ FAMILIES: Mapping[str, str] = {
         "com.microsoft::CDist com.microsoft::ConvTransposeWithDynamicPads com.microsoft::FusedConv "
         "com.microsoft::FusedGemm com.microsoft::FusedMatMul com.microsoft::Inverse com.microsoft::NhwcMaxPool "
         "com.microsoft::TransposeMatMul"),
+    "contrib_quantized": (
+        "com.microsoft::DynamicQuantizeMatMul com.microsoft::MatMulIntegerToFloat com.microsoft::MatMulNBits "
+        "com.microsoft::QGemm com.microsoft::QLinearAdd com.microsoft::QLinearAveragePool "
+        "com.microsoft::QLinearConcat com.microsoft::QLinearGlobalAveragePool com.microsoft::QLinearLeakyRelu "
+        "com.microsoft::QLinearMul com.microsoft::QLinearSigmoid "
+        "com.microsoft::QLinearSoftmax com.microsoft::QLinearWhere"),
     "contrib_rotary": "com.microsoft::RotaryEmbedding",
     "contrib_views": (
         "com.microsoft::CropAndResize com.microsoft::ExpandDims com.microsoft::GatherND com.microsoft::GridSample "

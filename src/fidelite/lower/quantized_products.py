@@ -76,7 +76,7 @@ def _matrix_parameters(b: Builder, node: Node, position: int, x: Tensor, axis: i
 
 # -- exact sums of integers
 
-def _whole(b: Builder, x: Tensor, zero_point: Tensor | None, axis: int) -> Tensor:
+def whole(b: Builder, x: Tensor, zero_point: Tensor | None, axis: int) -> Tensor:
     """x less its zero point, as float32 whole numbers."""
     value = b.cast(x, _F32)
     if zero_point is None or (zero_point.constant is not None and not np.any(zero_point.constant.numpy())):
@@ -102,8 +102,8 @@ def _summed(b: Builder, parts: Sequence[Tensor]) -> Tensor:
 def matmul_integer(node: Node, b: Builder) -> Tensor:
     """The product of integers less their zero points, as int32."""
     a, other = node.input(0), node.input(1)
-    return integer_product(b, _whole(b, a, node.optional(2), max(a.rank - 2, 0)),
-                           _whole(b, other, node.optional(3), max(other.rank - 1, 0)))
+    return integer_product(b, whole(b, a, node.optional(2), max(a.rank - 2, 0)),
+                           whole(b, other, node.optional(3), max(other.rank - 1, 0)))
 
 
 def integer_product(b: Builder, left: Tensor, right: Tensor) -> Tensor:
@@ -130,17 +130,17 @@ def split_constant(b: Builder, x: Tensor, sizes: Sequence[int], axis: int) -> Se
 def conv_integer(node: Node, b: Builder) -> Tensor:
     """Conv of integers less their zero points, as int32. Padding is the zero point, that is, zero."""
     x, w = node.input(0), node.input(1)
-    whole, weights = _whole(b, x, node.optional(2), 0), _whole(b, w, node.optional(3), 0)
+    values, weights = whole(b, x, node.optional(2), 0), whole(b, w, node.optional(3), 0)
     groups = node.int_("group", 1)
     places = int(np.prod(read_window(node, b.static(weights, "ConvInteger")[2:]).kernel))
     channels = b.static_dim(weights.shape[1], "the channels of an integer convolution")
     most = _EXACT // _LARGEST_PRODUCT // max(places, 1)
     if channels <= most:
-        return _summed(b, [convolution(node, b, whole, weights, None)])
+        return _summed(b, [convolution(node, b, values, weights, None)])
     if not most or groups > 1:
         raise QuantizationError(f"ConvInteger over {places} places and {channels} channels in {groups} groups has sums "
                                 "that float32 does not hold", code="F465",
                                 remedy="quantize the model in the QDQ format: QuantFormat.QDQ in onnxruntime")
     sizes = [min(most, channels - at) for at in range(0, channels, most)]
-    parts = zip(b.split(whole, sizes, 1), split_constant(b, weights, sizes, 1), strict=True)
+    parts = zip(b.split(values, sizes, 1), split_constant(b, weights, sizes, 1), strict=True)
     return _summed(b, [convolution(node, b, part, kernel, None) for part, kernel in parts])

@@ -29,7 +29,7 @@ def _rows(reason: tuple[str, str], names: Iterable[str]) -> dict[str, tuple[str,
 _NCHWC = "Conv MaxPool AveragePool GlobalAveragePool GlobalMaxPool ReorderInput ReorderOutput Upsample"
 _NOT_ON_CPU = ("BiasAdd BiasSoftmax BiasSplitGelu DecoderAttention FusedMatMulActivation GatedRelativePositionBias "
                "GemmFastGelu GroupNorm Irfft LongformerAttention NhwcConv NhwcFusedConv PackedAttention "
-               "PackedMultiHeadAttention RelativePositionBias Rfft SkipGroupNorm TorchEmbedding")
+               "PackedMultiHeadAttention QLinearReduceMean RelativePositionBias Rfft SkipGroupNorm TorchEmbedding")
 
 REFUSED: Mapping[str, tuple[str, str]] = {
     **_rows(_STRINGS, ("StringConcat", "StringNormalizer", "StringSplit", "RegexFullMatch",

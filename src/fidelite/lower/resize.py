@@ -22,6 +22,7 @@ from fidelite.lower.resampling import (
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.dims import Dim, product
 from fidelite.tflite.graph import Tensor
+from fidelite.tflite.grid import grid_of_tensor
 from fidelite.tflite.kernels import kernel_types
 from fidelite.tflite.types import ElementType
 
@@ -144,6 +145,9 @@ def _is_whole(size: Dim, scale: np.float32) -> bool:
 def _resize(x: Tensor, rule: Rule, target: Target, extrapolation: float, b: Builder) -> Tensor:
     if 0 in target.sizes:
         return b.constant(np.zeros([b.static_dim(d, "an empty result") for d in target.sizes], x.element.dtype))
+    grid = grid_of_tensor(x)
+    if grid is not None and rule.mode == "linear" and not rule.antialias and not rule.crops:
+        return b.quantize(_resize(b.dequantize(x, grid), rule, target, extrapolation, b), grid)  # to within one step
     rule = replace(rule, fixed_point=x.element.bits == 8)
     axes = [_axis(i, x.shape[i], rule, target) for i in range(x.rank)]
     axes = [a for a in axes if a.taps is None or not a.taps.is_identity]

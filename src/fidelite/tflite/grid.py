@@ -13,8 +13,11 @@ from math import prod
 import numpy as np
 
 from fidelite.tflite.constant import Constant, IntShape, Permute, Reshape, Scale
-from fidelite.tflite.graph import Quantization
+from fidelite.tflite.graph import Quantization, Tensor
 from fidelite.tflite.types import ElementType
+
+ACTIVATIONS = frozenset({ElementType.INT8, ElementType.UINT8, ElementType.INT16})
+"""Types in which kernels compute values that change."""
 
 
 def along(values: Sequence[float] | Sequence[int], axis: int, rank: int, dtype: np.dtype | type) -> np.ndarray:
@@ -124,6 +127,14 @@ class Shift:
 
     def result(self, element: ElementType, shape: IntShape) -> tuple[ElementType, IntShape]:
         return self.element, shape
+
+
+def grid_of_tensor(tensor: Tensor) -> Grid | None:
+    """The grid that a tensor of integers lies on, where it is one for the whole tensor."""
+    facts = tensor.quantization
+    if facts is None or len(facts.scale) != 1 or tensor.element not in ACTIVATIONS:
+        return None
+    return Grid(tensor.element, facts)
 
 
 def dequantized(stored: Constant, grid: Grid) -> Constant:

@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fidelite.errors import QuantizationError
-from fidelite.quantize.integer.work import INTEGERS
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
-from fidelite.tflite.grid import Grid, on_grid
+from fidelite.tflite.grid import ACTIVATIONS, Grid, on_grid
 from fidelite.tflite.quantized import Kind, row_of
 from fidelite.tflite.types import ElementType
 
@@ -50,7 +49,7 @@ def _check(tensor: Tensor, grid: Grid) -> None:
     reason = ""
     if tensor.element is not ElementType.FLOAT32:
         reason = f"it is {tensor.element.name}, not float32"
-    elif not tensor.is_constant and (not grid.per_tensor or grid.element not in INTEGERS):
+    elif not tensor.is_constant and (not grid.per_tensor or grid.element not in ACTIVATIONS):
         reason = "values that change are rounded per tensor, to int8, uint8 or int16"
     elif not grid.per_tensor and (grid.quantization.axis >= tensor.rank or
                                   tensor.shape[grid.quantization.axis] != len(grid.quantization.scale)):

@@ -10,8 +10,9 @@ import numpy as np
 
 from fidelite.quantize.integer.annotate import NAME
 from fidelite.quantize.integer.signs import signed
-from fidelite.quantize.integer.work import Work, grid_of_tensor
+from fidelite.quantize.integer.work import Work
 from fidelite.tflite.graph import Operator, Tensor
+from fidelite.tflite.grid import grid_of_tensor
 from fidelite.tflite.quantized import Kind, row_of
 from fidelite.tflite.types import ElementType
 

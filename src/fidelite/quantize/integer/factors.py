@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fidelite.quantize.integer.work import Work, grid_of_tensor
+from fidelite.quantize.integer.work import Work
 from fidelite.tflite.graph import Operator, Tensor
-from fidelite.tflite.grid import Grid
+from fidelite.tflite.grid import Grid, grid_of_tensor
 from fidelite.tflite.ops import FUSED_ACTIVATIONS
 from fidelite.tflite.types import ElementType
 

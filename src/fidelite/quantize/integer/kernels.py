@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fidelite.quantize.integer.weights import native_weights, shifted, stored_as
-from fidelite.quantize.integer.work import Work, grid_of_tensor
+from fidelite.quantize.integer.work import Work
 from fidelite.tflite.constant import Constant
 from fidelite.tflite.graph import Operator, Tensor
-from fidelite.tflite.grid import Grid
+from fidelite.tflite.grid import Grid, grid_of_tensor
 from fidelite.tflite.quantized import Kind, Row, row_of
 from fidelite.tflite.types import ElementType
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from fidelite.quantize.integer.factors import pass_factor
-from fidelite.quantize.integer.work import Work, grid_of_tensor
+from fidelite.quantize.integer.work import Work
 from fidelite.tflite.graph import Operator, Tensor
-from fidelite.tflite.grid import Grid
+from fidelite.tflite.grid import Grid, grid_of_tensor
 from fidelite.tflite.ops import FUSED_ACTIVATIONS
 from fidelite.tflite.quantized import Kind, Row, row_of
 from fidelite.tflite.types import ElementType

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from fidelite.quantize.integer.weights import Stored, stored_as, symmetric
-from fidelite.quantize.integer.work import Work, grid_of_tensor
+from fidelite.quantize.integer.work import Work
 from fidelite.tflite.graph import Graph, Operator, Tensor
-from fidelite.tflite.grid import Grid
+from fidelite.tflite.grid import Grid, grid_of_tensor
 from fidelite.tflite.quantized import WEIGHTED
 from fidelite.tflite.types import ElementType
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fidelite.quantize.integer.work import Work, grid_of_tensor
+from fidelite.quantize.integer.work import Work
 from fidelite.tflite.constant import Constant
 from fidelite.tflite.graph import Operator, Quantization, Tensor
-from fidelite.tflite.grid import Grid, Shift, grid_of
+from fidelite.tflite.grid import Grid, Shift, grid_of, grid_of_tensor
 from fidelite.tflite.quantized import WEIGHTED
 from fidelite.tflite.types import ElementType
 

@@ -7,19 +7,9 @@ from collections.abc import Sequence
 from fidelite.tflite.builder import Builder
 from fidelite.tflite.constant import Constant
 from fidelite.tflite.graph import Graph, Operator, Tensor
-from fidelite.tflite.grid import Grid, Quantize
-from fidelite.tflite.types import ElementType
+from fidelite.tflite.grid import Grid, Quantize, grid_of_tensor
 
-INTEGERS = frozenset({ElementType.INT8, ElementType.UINT8, ElementType.INT16})
 NAME = "integerize"
-
-
-def grid_of_tensor(tensor: Tensor) -> Grid | None:
-    """The grid that a tensor of integers lies on, where it is one for the whole tensor."""
-    facts = tensor.quantization
-    if facts is None or len(facts.scale) != 1 or tensor.element not in INTEGERS:
-        return None
-    return Grid(tensor.element, facts)
 
 
 class Work:
