@@ -254,3 +254,29 @@ def test_graphs_that_nobody_calls_go_with_their_operator() -> None:
     assert len(model.graphs) in (1, 3)
     optimize(model)
     assert len(model.graphs) == 1
+
+
+@pytest.mark.parametrize("opset", [15, 16, 18])
+def test_optionals(opset: int) -> None:
+    """What is there is known when converting."""
+    agrees("""g (float[2,3] x) => (float[2,3] y, bool has) {
+      o = Optional(x) has = OptionalHasElement(o) e = OptionalGetElement(o) y = Neg(e) }""", {"x": X}, opset)
+
+
+def test_an_empty_optional() -> None:
+    text = """g (float[2,3] x) => (float[2,3] y, bool has) {
+      s = Optional<type = optional(tensor(float))>() has = OptionalHasElement(s) y = Neg(x) }"""
+    model = parsed(text.replace("<type = optional(tensor(float))>", ""), 18)
+    attribute = model.graph.node[0].attribute.add(name="type", type=onnx.AttributeProto.TYPE_PROTO)
+    attribute.tp.optional_type.elem_type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    check(model, {"x": X}, expected={"y": -X, "has": np.array(False)})
+
+
+@pytest.mark.parametrize("opset", [17, 18])
+def test_sequence_map(opset: int) -> None:
+    """A body on each element, beside a sequence of the same length and a tensor for all."""
+    agrees("""g (float[2,3] x, float[2,3] a) => (float[2,3] y, float[4,3] z) {
+      s = SequenceConstruct(x, a) t = SequenceConstruct(a, x) last = Constant<value = int64 {1}>()
+      u, v = SequenceMap(s, t, x)<body = m (float[2,3] p, float[2,3] q, float[2,3] r) => (float[2,3] k, float[2,3] l) {
+        d = Sub(p, q) k = Mul(d, r) l = Neg(d) }>
+      y = SequenceAt(u, last) z = ConcatFromSequence<axis = 0>(v) }""", {"x": X, "a": X * 2 + 1}, opset)
