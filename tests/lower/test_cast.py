@@ -122,11 +122,13 @@ def test_to_a_power_of_two(mode: str, saturate: int) -> None:
     check(model, {"x": x}, rtol=0, atol=0, expected={"y0": wanted})
 
 
-def test_to_float4() -> None:
-    x = np.array([0.0, 0.25, 0.26, 0.75, 1.25, 1.75, 2.5, 3.5, 5.0, 6.0, 7.0, 1e9, np.inf], np.float32)
-    x = np.concatenate([x, -x])
-    wanted = x.astype(ml_dtypes.float4_e2m1fn).astype(np.float32)
-    check(_there_and_back(x, TensorProto.FLOAT4E2M1), {"x": x}, rtol=0, atol=0, expected={"y0": wanted})
+@pytest.mark.parametrize("target", ["FLOAT4E2M1", "FLOAT6E2M3", "FLOAT6E3M2"])
+def test_to_floats_without_infinity(target: str) -> None:
+    """Their largest number stands for all beyond, and 0 for what is no number."""
+    x = _all_values("float32")
+    to = TensorProto.DataType.Value(target)
+    wanted = x.astype(helper.tensor_dtype_to_np_dtype(to)).astype(np.float32)
+    check(_there_and_back(x, to), {"x": x}, rtol=0, atol=0, expected={"y0": wanted})
 
 
 @pytest.mark.parametrize("constant", [False, True])

@@ -37,6 +37,8 @@ CARRIED: Mapping[str, Carried] = {
     "FLOAT8E5M2": Carried(ElementType.FLOAT32, "float8_e5m2", _FLOAT8),
     "FLOAT8E5M2FNUZ": Carried(ElementType.FLOAT32, "float8_e5m2fnuz", _ABSENT),
     "FLOAT8E8M0": Carried(ElementType.FLOAT32, "float8_e8m0fnu", _ABSENT),
+    "FLOAT6E2M3": Carried(ElementType.FLOAT32, "float6_e2m3fn", _ABSENT),
+    "FLOAT6E3M2": Carried(ElementType.FLOAT32, "float6_e3m2fn", _ABSENT),
     "FLOAT4E2M1": Carried(ElementType.FLOAT32, "float4_e2m1fn", _ABSENT),
     "INT4": Carried(ElementType.INT8, "int4", _PACKED),
     "UINT4": Carried(ElementType.UINT8, "uint4", _PACKED),

@@ -1,4 +1,4 @@
-"""Numbers rounded to element types that other types carry (`lower.carried`): 8-bit and 4-bit floats, small integers.
+"""Numbers rounded to element types that other types carry (`lower.carried`): floats of 4 to 8 bits, small integers.
 
 The rules are those of ONNX's Cast: floats go to the nearest value (of two equally near ones, to the one whose last
 bit is 0) and beyond the largest one to it, or, without `saturate`, to infinity or NaN; integers lose their upper bits.
@@ -41,6 +41,8 @@ SMALL_FLOATS: Mapping[str, SmallFloat] = {
     "FLOAT8E4M3FNUZ": SmallFloat(3, -7, 240.0, nan, has_negative_zero=False),
     "FLOAT8E5M2": SmallFloat(2, -14, 57344.0, inf),
     "FLOAT8E5M2FNUZ": SmallFloat(2, -15, 57344.0, nan, has_negative_zero=False),
+    "FLOAT6E2M3": SmallFloat(3, 0, 7.5, 7.5, always=True),
+    "FLOAT6E3M2": SmallFloat(2, -2, 28.0, 28.0, always=True),
     "FLOAT4E2M1": SmallFloat(1, 0, 6.0, 6.0, always=True),
 }
 """IEEE 754's layout with the bias and the special values of the OCP 8-bit and microscaling formats, and of ONNX's
