@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from fidelite.check import Verification
     from fidelite.source.pytorch.exporting import Exported
 
-LARGEST = 2**31 - 1 - (1 << 20)
-"""Bytes of weights that fit into one ONNX file (protobuf's limit), with room for the graph."""
-
-
 @dataclass
 class ExportedFile:
     """An ONNX file that was written, and what there is to say about it."""
@@ -63,7 +59,7 @@ def export(model: Any, path: Path | str, options: ConvertOptions, *, external_da
         Mismatch (F511), NotProven: ONNX Runtime does not give what PyTorch gives; nothing is written.
         OutputError: The file cannot be written.
     """
-    from fidelite.source.opening import export_model
+    from fidelite.source.opening import LARGEST, export_model
     from fidelite.source.pytorch import is_pytorch
 
     tell = on_progress or (lambda what, done: None)
@@ -74,7 +70,7 @@ def export(model: Any, path: Path | str, options: ConvertOptions, *, external_da
     tell("exporting", 0.0)
     program, exported = export_model(model, options)
     notices = [*program.notices, *exported.notices]
-    outside = external_data or _weight_bytes(exported) > LARGEST
+    outside = external_data or exported.weight_bytes > LARGEST
     if outside and not external_data:
         notices.append(Notice("N363", f"the weights pass 2 GB: they are in '{target.name}.data' beside the file, which "
                               "must go where the file goes"))
@@ -91,11 +87,6 @@ def export(model: Any, path: Path | str, options: ConvertOptions, *, external_da
         data = _publish(whole, target)
     ports = ([_port(v) for v in exported.model.graph.inputs], [_port(v) for v in exported.model.graph.outputs])
     return ExportedFile(target, data, exported.exporter, exported.opset, *ports, verification, notices)
-
-
-def _weight_bytes(exported: Exported) -> int:
-    values = exported.model.graph.initializers.values()
-    return sum(v.const_value.nbytes for v in values if v.const_value is not None)
 
 
 def _save(exported: Exported, path: Path, outside: bool) -> Path:

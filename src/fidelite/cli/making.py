@@ -112,7 +112,7 @@ def convert(model: Path, output: Path | None, report: Path | None, c_array: Path
             result = fidelite.convert(str(model) if program is not None else model,
                                       on_progress=lambda s, d: bar(_STAGES.get(s, s), d), **arguments)
         except VerificationError as error:
-            raise _with_evidence(error, target) from error
+            raise _with_evidence(error, target, model) from error
         bar("writing", 0.0)
         if is_c_array(target):
             result.save_c_array(target)
@@ -194,7 +194,7 @@ def _tell(data: dict[str, Any], target: Path, report: Path | None, *, as_json: b
         click.echo(f"\nreport: {report}")
 
 
-def _with_evidence(error: VerificationError, target: Path) -> FideliteError:
+def _with_evidence(error: VerificationError, target: Path, source: Path) -> FideliteError:
     """The error, told with where the failing file and its figures were kept. Nothing is published."""
     evidence: fidelite.Conversion | None = error.evidence
     if evidence is None:
@@ -208,10 +208,14 @@ def _with_evidence(error: VerificationError, target: Path) -> FideliteError:
         return Several([error, second])
     error.details |= {"kept": [str(model), str(report)]}
     error.reason += f" Nothing was published. Kept for study: '{model}' and '{report}'."
-    if "OUT.tflite" in error.remedy and evidence.source.path is not None:
+    if "OUT.tflite" in error.remedy:
         from fidelite.report.figures import quoted
 
-        error.remedy = f"fidelite verify {quoted(evidence.source.path)} {quoted(model)} --bisect"
+        if evidence.source.path is not None:
+            error.remedy = f"fidelite verify {quoted(evidence.source.path)} {quoted(model)} --bisect"
+        else:  # bisect asks the values inside of an ONNX model
+            error.remedy = (f"fidelite export {quoted(source)} -o model.onnx (with the same options), then: "
+                            f"fidelite verify model.onnx {quoted(model)} --bisect")
     return error
 
 

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from fidelite.source.pytorch.program import Program
 
 
+LARGEST = 2**31 - 1 - (1 << 20)
+"""Bytes of weights that fit into one ONNX message (protobuf's limit), with room for the graph."""
+
+
 def open_model(model: Any, options: ConvertOptions) -> Source:
     """The model as a source, with the shapes that are wanted.
 
@@ -50,6 +54,9 @@ def open_program_of(model: Any, options: ExportOptions, shapes: Mapping[str, Seq
 
 def _open_pytorch(model: Any, options: ConvertOptions) -> Source:
     program, exported = export_model(model, options)
+    if options.verify and exported.weight_bytes > LARGEST:
+        raise UsageError("the weights pass 2 GB, which an ONNX model in memory cannot hold for the proof", code="F262",
+                         remedy="go by a file: fidelite export MODEL -o model.onnx, then fidelite convert model.onnx")
     source = load(exported.model)
     source.program, source.exporter = program, exported.exporter
     source.notices = [*program.notices, *exported.notices, *source.notices]

@@ -21,6 +21,7 @@ from fidelite.examples.face_parsing.drawing import draw_face  # noqa: E402
 from fidelite.examples.face_parsing.small import trained  # noqa: E402
 from fidelite.runtime import OnnxSession  # noqa: E402
 from tests.cli.support import data, fidelite  # noqa: E402
+from tests.cli.test_convert import wrong_relu  # noqa: E402, F401  # pyright: ignore[reportUnusedImport]
 from tests.docs.blocks import blocks  # noqa: E402
 from tests.house import ROOT  # noqa: E402
 from tests.source.pytorch import nets  # noqa: E402
@@ -80,6 +81,21 @@ def test_convert_command_has_three_columns(tmp_path: Path, monkeypatch: pytest.M
     shown = fidelite("convert", f"{nets.__name__}:Branching", "--shape", "x=2,3", code=3).output
     assert "F366" in shown
     assert json.loads(fidelite("convert", f"{nets.__name__}:Branching", "--shape", "x=2,3", "--json", code=3).stdout)
+
+
+def test_a_fault_of_ours_says_how_to_find_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong_relu: None  # noqa: F811
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(ROOT))
+    word = f"{nets.__name__}:Cnn"
+    (error,) = data("convert", word, "--shape", "image=1,3,16,16", code=5)["errors"]
+    assert error["code"] == "F510"
+    assert "PyTorch" in error["reason"]
+    assert error["remedy"].startswith(f"fidelite export {word} -o model.onnx")
+    fidelite("export", word, "--shape", "image=1,3,16,16", "-o", "model.onnx")
+    shown = fidelite("verify", "model.onnx", "Cnn.failed.tflite", "--bisect", code=5).output
+    assert "relu" in shown
 
 
 def test_the_trained_network_in_pytorch_is_that_of_the_file() -> None:

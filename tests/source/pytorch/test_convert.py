@@ -223,7 +223,8 @@ def test_export_writes_the_weights_inside_unless_asked(tmp_path: Path) -> None:
 
 
 def test_weights_beyond_the_limit_go_outside_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fidelite.exporting.LARGEST", 100)
+    monkeypatch.setattr("fidelite.source.opening.LARGEST", 100)
+    assert refused(nets.seeded(nets.Recurrent), torch.zeros(1, 4, 6)).code == "F262"
     found = fidelite.export(nets.seeded(nets.Recurrent), tmp_path / "r.onnx", torch.zeros(1, 4, 6))
     assert found.data_file == tmp_path / "r.onnx.data"
     assert "N363" in [n.code for n in found.notices]

@@ -51,6 +51,12 @@ class Exported:
     opset: int
     notices: tuple[Notice, ...] = ()
 
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of all weights."""
+        values = self.model.graph.initializers.values()
+        return sum(v.const_value.nbytes for v in values if v.const_value is not None)
+
 
 def chosen(program: Program, exporter: Exporter | None, opset: int | None) -> tuple[Exporter, int, list[Notice]]:
     """The exporter and the opset, with a notice where that is not what comes by default.
