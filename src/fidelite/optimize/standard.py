@@ -9,6 +9,7 @@ from fidelite.optimize.commute import HoistViewsAboveSlices, KeepInnermostAxes, 
 from fidelite.optimize.dead import DropDeadOperators
 from fidelite.optimize.depth import FindDepthToSpace
 from fidelite.optimize.fuse import DropNeedlessBroadcasts, FuseActivations, FuseTransposesIntoProducts
+from fidelite.optimize.gpu import WriteForGpu
 from fidelite.optimize.layout import ChooseLayout
 from fidelite.optimize.memory import KeepValues
 from fidelite.optimize.outputs import FillOutputs
@@ -28,7 +29,7 @@ STANDARD: Sequence[Sequence[Pass]] = (
 )
 
 # Exact rewrites that only one target asks for; they run after the standard ones.
-TARGETED: Mapping[str, Sequence[Sequence[Pass]]] = {}
+TARGETED: Mapping[str, Sequence[Sequence[Pass]]] = {"gpu": ((WriteForGpu(),), (KeepValues(), FillOutputs()))}
 
 TIDY: Sequence[Sequence[Pass]] = ((ShareEqualOperators(), DropDeadOperators()), (KeepValues(),))
 """After changes that come later than these passes."""

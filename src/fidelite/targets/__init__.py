@@ -20,6 +20,7 @@ HOMES: Mapping[str, str] = {
     "web": "fidelite.targets.web",
     "mediapipe": "fidelite.targets.mediapipe",
     "micro": "fidelite.targets.micro",
+    "gpu": "fidelite.targets.gpu",
 }
 
 
