@@ -129,6 +129,23 @@ def test_optimized_models(make: Any, level: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(next(iter(outputs.values())), wanted[0], rtol=1e-4, atol=1e-5)
 
 
+def test_an_embedding_of_words_and_segments(tmp_path: Path) -> None:
+    """Made-up inputs stay within the tables, each its own."""
+    n = Network()
+    tables = [n.weight(11, 8), n.weight(6, 8), n.weight(2, 8), n.weight(8), n.weight(8)]
+    node = helper.make_node("EmbedLayerNormalization", ["ids", "parts", *tables], ["y", "count"],
+                            domain="com.microsoft")
+    inputs = [helper.make_tensor_value_info(name, onnx.TensorProto.INT32, [2, 6]) for name in ("ids", "parts")]
+    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT,
+                                                                                  [2, 6, 8])], n.weights)
+    imports = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(graph, opset_imports=imports, ir_version=8)
+    onnx.save(model, tmp_path / "words.onnx")
+    result = fidelite.convert(tmp_path / "words.onnx")
+    assert result.verification is not None
+    assert result.verification.proven
+
+
 def test_layouts_of_the_machine_are_refused(tmp_path: Path) -> None:
     """Level "all" may put weights in blocks; where it does, that is refused by name, with what to do instead."""
     path = optimized(convolutional(), "all", tmp_path)

@@ -12,8 +12,10 @@ from fidelite.options import Normalization
 if TYPE_CHECKING:
     import onnx_ir
 
-# Operator -> (operand that holds indices, operand and axis attribute (default) that they select along).
-_INDEXING = {"Gather": (1, 0, 0), "GatherElements": (1, 0, 0), "EmbedLayerNormalization": (0, 2, 0)}
+# Operator -> rows of (operand that holds indices, operand and axis attribute (default) that they select along).
+_INDEXING = {"Gather": ((1, 0, 0),), "GatherElements": ((1, 0, 0),),
+             "EmbedLayerNormalization": ((0, 2, 0), (1, 4, 0), (8, 3, 0)),
+             "RotaryEmbedding": ((1, 2, 0), (3, 1, 0))}  # ONNX Runtime's own, and the standard's
 _COMPARING = frozenset({"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
 _THROUGH = frozenset({"Cast", "Reshape", "Unsqueeze", "Squeeze", "Flatten", "Identity", "Transpose", "Expand", "Slice"})
 _INTEGERS = frozenset({"INT64", "INT32", "INT16", "INT8", "UINT8", "UINT16", "UINT32", "UINT64"})
@@ -42,8 +44,8 @@ def _index_limit(value: onnx_ir.Value) -> int | None:
     """The least size of what `value` (or a view of it) selects from."""
     limits: list[int] = []
     for node, position in _uses(value):
-        row = _INDEXING.get(node.op_type)
-        if row is not None and position == row[0]:
+        row = next((r for r in _INDEXING.get(node.op_type, ()) if r[0] == position), None)
+        if row is not None:
             size = _size(node, row[1], row[2])
             if size is not None:
                 limits.append(size)
