@@ -12,8 +12,8 @@ from fidelite.targets import gpu_rules as rules
 from fidelite.targets.gpu_operators import CHECKS, Verdict
 from fidelite.targets.profile import Finding, Profile, found_at
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
-from fidelite.tflite.ops import op_version
 from fidelite.tflite.types import SHORT_NAMES
+from fidelite.tflite.versions import op_version
 
 
 def check(model: Model) -> list[Finding]:

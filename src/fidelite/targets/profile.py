@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fidelite.errors import Notice, TargetError, Where
 from fidelite.options import ConvertOptions
 from fidelite.tflite.graph import Model
-from fidelite.tflite.ops import op_version
+from fidelite.tflite.versions import op_version
 
 Level = Literal["refused", "fallback", "note"]
 """refused: the target cannot run the model; fallback: another processor runs that operator; note: to know."""

@@ -18,9 +18,10 @@ from fidelite.errors import ConversionError, InternalError
 from fidelite.tflite.archive import append_files
 from fidelite.tflite.dims import evaluate, product
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
-from fidelite.tflite.ops import OPS, op_version
+from fidelite.tflite.ops import OPS
 from fidelite.tflite.placeholders import placeholders
 from fidelite.tflite.types import ElementType
+from fidelite.tflite.versions import op_version
 
 if TYPE_CHECKING:
     Load = Callable[[], bytes | memoryview]
