@@ -326,3 +326,21 @@ def test_types_that_others_carry(source: int, target: int, types: tuple[str, str
     assert [edge.inputs["x"].element, edge.outputs["y"].element] == [
         ElementEdge(types[0], names[0]), ElementEdge(types[1], names[1])]
     assert fidelite.verify(tmp_path / "small.onnx", result.save(tmp_path / "small.tflite")).proven
+
+
+@pytest.mark.parametrize("options", [{"target": "web"}, {"layout": {"x": "nhwc"}}])
+def test_quantized_inputs_keep_their_grid(options: dict[str, Any]) -> None:
+    """Integers behind a cast or a transpose lie on the same grid as before, so that kernels may know it."""
+    scale = [onnx.numpy_helper.from_array(np.asarray(v, d), n) for n, v, d in
+             (("scale", 0.05, np.float32), ("zero", 3, np.int8))]
+    nodes = [helper.make_node("DequantizeLinear", ["x", "scale", "zero"], ["wide"]),
+             helper.make_node("Relu", ["wide"], ["y"])]
+    graph = helper.make_graph(nodes, "grid", [helper.make_tensor_value_info("x", TensorProto.INT8, [1, 3, 4, 5])],
+                              [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 4, 5])], scale)
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
+    result = fidelite.convert(model, **options)
+    assert result.verification is not None
+    assert result.verification.proven
+    (read,) = [o for o in result.model.main.operators if o.op == "DEQUANTIZE"]
+    assert read.inputs[0] is not None
+    assert read.inputs[0].quantization is not None

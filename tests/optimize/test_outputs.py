@@ -82,6 +82,16 @@ def test_constants_arrive(values: np.ndarray, tmp_path: Path) -> None:
     assert found.tobytes() == values.tobytes()
 
 
+def joined(b: Builder, x: Tensor) -> Sequence[Tensor]:
+    parts = [b.int32([5]), b.int32([6])]
+    return [b.unary("NEG", x), b.one("CONCATENATION", parts, ElementType.INT32, (2,), axis=0)]
+
+
+def test_constants_that_an_operator_joins_arrive(tmp_path: Path) -> None:
+    assert compiled(graph_of(joined, (1,)), tmp_path)[1] != [5, 6]  # the fault
+    assert compiled(check_pass([FillOutputs()], joined, "NEG CONCATENATION MAXIMUM", (1,)), tmp_path)[1] == [5, 6]
+
+
 @pytest.mark.parametrize(("values", "op"), [
     (np.asarray([True, False]), "LOGICAL_OR"), (np.asarray([[2**40]], np.int64), "MAXIMUM"),
     (np.asarray([-3], np.int16), "MAXIMUM")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from fidelite.edge import Edge, InputEdge, OutputEdge
@@ -40,8 +42,12 @@ def _input(b: Builder, old: Tensor, edge: InputEdge) -> Tensor:
     shape = old.shape if not order else tuple(old.shape[order.index(a)] for a in range(old.rank))
     element = old.element if edge.element is None else ElementType[edge.element.file.upper()]
     new = Tensor(old.name, element, shape)
+    facts = old.quantization
+    if facts is not None and edge.element is None:
+        new.quantization = facts if not order or len(facts.scale) == 1 else replace(facts, axis=order[facts.axis])
     users = [(user, user.inputs) for user in old.users]
     value = converted(b, b.transpose(new, order) if order else new, old.element)
+    value.quantization = facts  # the numbers are the same, and so is the grid that they lie on
     if edge.normalization is not None:
         if old.element is not ElementType.FLOAT32:
             raise UsageError(f"'{old.name}' is {old.element.name}: only float32 inputs can be normalised", code="F209",

@@ -3,7 +3,8 @@
 The Interpreter hands out whatever tensor it has. The CompiledModel API (LiteRT.js, Android, Python) binds a buffer to
 each output before it runs, and two forms leave that buffer as it was, with whatever lay in it (LiteRT 2.3.0, by
 experiment): what a RESHAPE to rank 0 makes, for its operand of new dimensions has no bytes, which makes the result
-dynamic; and what a RESHAPE makes of a constant, for that is computed once when the model is prepared.
+dynamic; and what RESHAPE, CONCATENATION and others make of constants alone, for they compute that once, when the model
+is prepared.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _ITSELF = {ElementType.BOOL: "LOGICAL_OR"} | dict.fromkeys(
 
 @dataclass(frozen=True)
 class FillOutputs:
-    """A RESHAPE to rank 0 becomes a SQUEEZE; a constant that is an output goes through a MAXIMUM with itself."""
+    """A RESHAPE to rank 0 becomes a SQUEEZE; an output that constants alone make goes through a MAXIMUM with itself."""
 
     name: ClassVar[str] = "fill outputs"
 
@@ -32,21 +33,33 @@ class FillOutputs:
         count = 0
         for graph in model.graphs:
             for operator in [o for o in graph.operators if o.op == "RESHAPE"]:
-                count += _fill(graph, operator, graph is model.main)
+                count += _squeeze(graph, operator)
+        for result in model.main.outputs:
+            count += _evaluate(model.main, result)
+        model.main.sort()
         return count
 
 
-def _fill(graph: Graph, operator: Operator, outermost: bool) -> bool:
+def _squeeze(graph: Graph, operator: Operator) -> bool:
     source, result = operator.inputs[0], operator.outputs[0]
     assert source is not None
-    if source.is_constant:
-        name = _ITSELF.get(source.element)
-        if not outermost or not graph.is_output(result) or name is None or source.shape != result.shape:
-            return False
-        return _become(graph, operator, name, [source, source])
-    if result.rank == 0 and source.rank > 0 and all(d == 1 for d in source.shape):
-        return _become(graph, operator, "SQUEEZE", [source])
-    return False
+    if source.is_constant or result.rank or not source.rank or any(d != 1 for d in source.shape):
+        return False
+    return _become(graph, operator, "SQUEEZE", [source])
+
+
+def _evaluate(graph: Graph, result: Tensor) -> bool:
+    """Let an operator that LiteRT runs each time make an output that would be computed while it prepares."""
+    maker, name = result.producer, _ITSELF.get(result.element)
+    if maker is None or name is None or maker.op == name or not all(t is None or t.is_constant for t in maker.inputs):
+        return False
+    source = maker.inputs[0] if maker.inputs else None
+    if maker.op == "RESHAPE" and source is not None and source.shape == result.shape:
+        return _become(graph, maker, name, [source, source])
+    inner = Tensor(f"{result.name}/constant", result.element, result.shape, quantization=result.quantization)
+    graph.set_outputs(maker, [inner if t is result else t for t in maker.outputs])
+    graph.append(Operator(name, [inner, inner], [result], nodes=maker.nodes, made_by=FillOutputs.name))
+    return True
 
 
 def _become(graph: Graph, operator: Operator, op: str, inputs: Sequence[Tensor]) -> bool:
