@@ -162,7 +162,7 @@ def _graph(model: AnyModel, options: ConvertOptions, profile: Profile, clock: _C
         from fidelite.optimize import optimize
 
         log = optimize(lowered.model, explain=options.explain, target=options.target)
-        integers = _integerize(lowered.model, log)
+        integers = _integerize(lowered.model, log, options)
     return Conversion(lowered.model, source, options, edge, [*source.notices, *lowered.notices, *told], log=log,
                       seconds=clock.seconds, integers=integers)
 
@@ -205,14 +205,17 @@ def _ask_target(result: Conversion, profile: Profile, *, refuse: bool) -> None:
     result.notices += notices_of(profile, result.findings)
 
 
-def _integerize(model: Model, log: Log) -> Integerized | None:
-    """Of a model that came quantized: its operators as LiteRT's integer operators."""
+def _integerize(model: Model, log: Log, options: ConvertOptions) -> Integerized | None:
+    """Of a model that came quantized: its operators as LiteRT's integer operators, and what stays float computes with
+    weights that are stored as the model has them."""
     from fidelite.optimize import tidy
-    from fidelite.quantize.integer import integerize, is_quantized
+    from fidelite.quantize.integer import integerize, is_quantized, store_constants
 
     if not is_quantized(model):
         return None
     found = integerize(model)
+    if options.precision == "float32" and options.target not in ("gpu", "micro"):  # which unpack no constants
+        store_constants(model)
     tidy(model, log)
     return found
 
