@@ -7,6 +7,7 @@ number. Other sites may not use it: the Host and the Origin of a request must be
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Mapping
 from functools import partial
@@ -120,8 +121,8 @@ def _listen(host: str, port: int | None, handler: Any) -> _Server:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
-    allow_reuse_address = False
-    """On Windows, reuse would let two servers share a port."""
+    allow_reuse_address = sys.platform != "win32"
+    """A port that was left a moment ago may be taken again. On Windows this would let two servers share one."""
     shelf: Shelf
 
     def __init__(self, place: tuple[str, int], handler: Any) -> None:

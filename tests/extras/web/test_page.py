@@ -125,6 +125,16 @@ def test_from_onnx_to_a_mask(browser: Browser) -> None:
     assert isolated
 
 
+def test_a_phone(browser: Browser) -> None:
+    """Nothing is wider than the screen: neither the first page, nor a model, nor its result."""
+    fits = {"evaluate": {"function": "() => document.documentElement.scrollWidth - innerWidth"}}
+    phone = replace(browser, width=360, height=780, scheme="dark")
+    with fidelite.serve(port=0) as served:
+        seen = phone.run([{"open": served.address}, READY, fits, {"click": "#example"},
+                          {"wait": "document.querySelector('#convert')"}, fits, {"click": "#convert"}, OPEN, RAN, fits])
+    assert [seen.results[i] for i in (2, 5, 9)] == [0, 0, 0]
+
+
 def test_classes(browser: Browser, face: Path, tmp_path: Path) -> None:
     file = tmp_path / "classes.tflite"
     fidelite.convert(support.classifier(tmp_path), target="web", verify=False).save(file)

@@ -213,7 +213,7 @@ export class RunView {
             this.#tell({
                 ...this.rows,
                 "last run":
-                    `${found.milliseconds.toFixed(1)} ms (picture ${found.before.toFixed(0)} ms ` +
+                    `${found.milliseconds.toFixed(1)} ms (input ${found.before.toFixed(0)} ms ` +
                     `before, answer ${found.after.toFixed(0)} ms after)`,
             });
         });
