@@ -53,7 +53,7 @@ class Conversion:
     """Which operators XNNPACK took in the proof; None without one."""
     log: Log | None = None
     kept_float: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """Of a quantized file: operators whose weights stay float32, each with the reason."""
+    """Of a quantized file: operators that stay float32, or whose weights do, each with the reason."""
     findings: list[Finding] = field(default_factory=list["Finding"])
     """What the target says of the finished graph."""
     device: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -163,8 +163,9 @@ def _graph(model: AnyModel, options: ConvertOptions, profile: Profile, clock: _C
 
         log = optimize(lowered.model, explain=options.explain, target=options.target)
         integers = _integerize(lowered.model, log, options)
+    kept = [] if integers is None else integers.reasons()
     return Conversion(lowered.model, source, options, edge, [*source.notices, *lowered.notices, *told], log=log,
-                      seconds=clock.seconds, integers=integers)
+                      seconds=clock.seconds, integers=integers, kept_float=kept)
 
 
 def _edge(model: Model, options: ConvertOptions, profile: Profile) -> tuple[Edge, list[Notice]]:

@@ -112,7 +112,7 @@ def test_what_stays_float_is_told_with_its_reason() -> None:
     assert result.integers is not None
     reasons = {kept.operator.op: kept.reason for kept in result.integers.kept}
     assert reasons["SIN"] == "LiteRT has no integer kernel for it"
-    assert reasons["CONV_2D"] == "its result is read in float32 by TRANSPOSE"  # which makes the model's output
+    assert reasons["CONV_2D"] == "its result is not rounded before it is read"  # by what makes the model's output
 
 
 def test_integers_that_leave_the_model_are_rounded_as_onnx_does() -> None:

@@ -11,6 +11,7 @@ from fidelite.report.document import Cell, Column, Commands, Document, Facts, Li
 
 _TONES: dict[str, Tone] = {"proven": "good", "mismatch": "bad", "not proven": "warn"}
 _MOST_NAMES = 3
+_MOST_REASONS = 8
 _STAGES = {"read": "read", "prepare": "prepare", "lower": "lower", "optimize": "optimize", "quantize": "quantize",
            "write": "write", "verify": "prove", "device": "try on the target"}
 
@@ -99,15 +100,18 @@ def _out(result: Mapping[str, Any], data: Mapping[str, Any]) -> Section:
 
 
 def _kept_float(rows: Sequence[Mapping[str, Any]]) -> Section:
-    """Which weights stay float32, by reason."""
+    """Which operators stay float32, or their weights do, by reason: the most frequent ones."""
     reasons: dict[str, list[str]] = {}
     for row in rows:
         reasons.setdefault(row["reason"], []).append(row["nodes"])
     lines: list[str | Cell] = []
-    for reason, names in reasons.items():
+    ordered = sorted(reasons.items(), key=lambda item: -len(item[1]))
+    for reason, names in ordered[:_MOST_REASONS]:
         more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
         lines.append(f"{reason}: {figures.count(len(names), 'operator')} ({'; '.join(names[:_MOST_NAMES])}{more})")
-    return Section("Weights that stay float32", [Lines(lines)])
+    if rest := sum(len(names) for _, names in ordered[_MOST_REASONS:]):
+        lines.append(f"other reasons: {figures.count(rest, 'operator')} (all of them: --json)")
+    return Section("What stays float32", [Lines(lines)])
 
 
 def ports(side: Mapping[str, Any]) -> Table:

@@ -35,6 +35,10 @@ class Integerized:
     native: int = 0
     kept: list[Kept] = field(default_factory=list[Kept])
 
+    def reasons(self) -> list[tuple[str, str]]:
+        """The source's nodes that (also) compute in float32, each with the reason, once."""
+        return list(dict.fromkeys((kept.name, kept.reason) for kept in self.kept))
+
 
 def is_quantized(model: Model) -> bool:
     """Whether the model holds values or constants on a grid."""

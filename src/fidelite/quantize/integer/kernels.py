@@ -46,17 +46,16 @@ def make_native(work: Work, operator: Operator) -> str:
 
 def _why_not_rounded(work: Work, result: Tensor) -> str:
     if result in work.outputs:
-        return f"its result '{result.name}' is an output of the model, in float32"
-    readers = sorted({u.op for u in result.users if u.op != "QUANTIZE"})
-    if readers:
-        return f"its result is read in float32 by {', '.join(readers)}"
+        return "its result is an output of the model, in float32"
+    if any(u.op != "QUANTIZE" for u in result.users):
+        return "its result is not rounded before it is read"
     return "its result is rounded to several scales"
 
 
 def _why_not_sources(row: Row, quantities: list[Tensor], sources: list[Tensor | None], grid: Grid) -> str:
     for tensor, source in zip(quantities, sources, strict=True):
         if source is None and not tensor.is_constant:
-            return f"its operand '{tensor.name}' is not quantized"
+            return "an operand of it is not quantized"
     types = {s.element for s in sources if s is not None} | {grid.element}
     if len(types) > 1:
         return f"its operands and its result are of several types: {', '.join(sorted(t.name for t in types))}"
@@ -75,7 +74,7 @@ def _read(work: Work, operator: Operator, row: Row) -> str:
     tensor = row.quantities(operator)[0]
     source = work.behind(tensor)
     if source is None:
-        return f"its operand '{tensor.name}' is not quantized"
+        return "an operand of it is not quantized"
     if source.element not in row.types:
         return f"LiteRT has no {source.element.name} kernel for it"
     work.graph.set_inputs(operator, [source if t is tensor else t for t in operator.inputs])
@@ -90,7 +89,7 @@ def _compute(work: Work, operator: Operator, row: Row, grid: Grid) -> str:
         assert tensor is not None
         integers = work.behind(tensor) or _constant(tensor, grid.element)
         if integers is None:
-            return f"its constant operand '{tensor.name}' has no scale"
+            return "a constant operand of it has no scale"
         operands[position] = integers
     first = operands[row.positions(operator)[0]]
     assert first is not None
