@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "write": {"tflite", "targets", "files"},
     "runtime": set(),
     "check": {"runtime", "tflite", "source", "write"},  # bisect writes the graphs that it takes apart
-    "device": {"check", "pipeline", "runtime", "targets", "tflite", "write"},
+    "float16": {"optimize", "tflite"},
+    "device": {"float16", "source", "check", "pipeline", "runtime", "targets", "tflite", "write"},
     "manifest": {"", "tflite", "pipeline", "write"},
     "verification": {"check", "files", "manifest", "source", "tflite", "write"},
     "report": set(),

@@ -64,7 +64,7 @@ class Proof:
                     transform_source=self.edge.to_source, transform_out=self.edge.from_source,
                     tolerance=self.tolerance or self._tolerance(),
                     constant_outputs=_constant_outputs(self.graph), scores=self._scores,
-                    class_axes=self._class_axes(), steady_source=self._is_steady, on_progress=on_progress)
+                    class_axes=self.class_axes(), steady_source=self._is_steady, on_progress=on_progress)
                 return replace(found, exported=exported)
             except RuntimeCrash as crash:
                 if all(isinstance(d, int) for p in ports for d in p.shape) or self.samples is not None:
@@ -114,7 +114,7 @@ class Proof:
             return None
         return Scores(answers[name], edge.argmax_axis)
 
-    def _class_axes(self) -> dict[str, int]:
+    def class_axes(self) -> dict[str, int]:
         """Where outputs have what may be class scores: the channels, wherever the edge puts them."""
         axes: dict[str, int] = {}
         for tensor in self.graph.outputs:

@@ -121,8 +121,10 @@ def ports(side: Mapping[str, Any]) -> Table:
 
 
 def device_sections(data: Mapping[str, Any]) -> Iterator[Section]:
-    """What the file did in its target's own runtime."""
-    if (proof := data.get("verification")) is not None:
+    """What the file did in its target's own runtime, or in a simulation of it."""
+    if data["target"] == "gpu":
+        yield from _half(data)
+    elif (proof := data.get("verification")) is not None:
         yield proof_section(proof, f"Proof in {proof['result']}")
     if (arena := data.get("arena")) is not None:
         rows: list[tuple[str, str | Cell]] = [
@@ -131,6 +133,20 @@ def device_sections(data: Mapping[str, Any]) -> Iterator[Section]:
             ("structures", f"{arena['structures']:,} bytes, of 64-bit pointers here: less where they have 32"),
         ]
         yield Section("Memory on the device", [Facts(rows)])
+
+
+def _half(data: Mapping[str, Any]) -> Iterator[Section]:
+    """The simulation of float16."""
+    yield proof_section(data["verification"], "float16, simulated")
+    rows: list[Sequence[str | Cell]] = []
+    for row in data["largest"][:5]:
+        over = row["reaches"] > data["limit"]
+        what = "value" if row["what"] == "value" else "sum of magnitudes behind"
+        rows.append([Cell(figures.number(row["reaches"]), "bad" if over else ""), what, row["op"], row["tensor"]])
+    columns = [Column("reaches", right=True), Column("what"), Column("operator"), Column("tensor")]
+    samples = figures.count(data["samples"], "sample")
+    note = f"float16 ends at {data['limit']:.0f}; on the CPU, with {samples}: no GPU was used"
+    yield Section("Largest numbers", [Table(columns, rows)], note)
 
 
 def proof_section(proof: Mapping[str, Any], title: str = "Proof") -> Section:

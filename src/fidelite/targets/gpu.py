@@ -29,10 +29,9 @@ def check(model: Model) -> list[Finding]:
         for rule, reason, remedy, level in fallbacks or verdicts:
             found.append(found_at(rule, model, 0, i, reason, remedy=remedy, level=level))
     for g in range(1, len(model.graphs)):
-        for i, operator in enumerate(model.graphs[g].operators):
+        for i in range(len(model.graphs[g])):
             found.append(found_at(rules.OPERATOR, model, g, i,
-                                  f"{operator.op} lies in the body of a loop or branch, which the CPU runs",
-                                  level="fallback"))
+                                  "lies in the body of a loop or branch, which the CPU runs", level="fallback"))
     found += _parts(model.main, declined)
     return found
 

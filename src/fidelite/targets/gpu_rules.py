@@ -74,9 +74,13 @@ PARTITIONS = Rule("partitions", "one run of neighbouring operators, the largest,
 HALF = Rule("half", "values fit float16, in which the delegate computes by default (precision loss allowed)",
             "tflite/delegates/gpu/delegate_options.h: is_precision_loss_allowed")
 
-RULES = (OPERATOR, VERSION, RANK, TYPE, BROADCAST, OPERANDS, AXES, OPTION, PADDING, SLICE_RANK, SELECT, BOOLEAN, STATIC,
-         SCALAR, CONSTANT_BATCH, SAME_OPERANDS, CHANNELS, MATMUL_CONSTANT, ALPHA, REVERSE, GROUPED, ADJOINT,
-         TRANSPOSED_ACTIVATION, TRANSPOSED_SIZE, PAD_RANK, LAST_AXIS, CONSTANT_LAYOUT, CHANNEL_AXIS, PARTITIONS, HALF)
+FLOOR = Rule("pool-floor", "a MAX_POOL_2D has a value above -10000 in each window: its maximum begins there",
+             "tflite/delegates/gpu/common/tasks/pooling.cc (told by the simulation of float16)")
+
+RULES = (OPERATOR, VERSION, RANK, TYPE, BROADCAST, OPERANDS, AXES, OPTION, PADDING, SLICE_RANK, SELECT, BOOLEAN,
+         STATIC, SCALAR, CONSTANT_BATCH, SAME_OPERANDS, CHANNELS, MATMUL_CONSTANT, ALPHA, REVERSE, GROUPED, ADJOINT,
+         TRANSPOSED_ACTIVATION, TRANSPOSED_SIZE, PAD_RANK, LAST_AXIS, CONSTANT_LAYOUT, CHANNEL_AXIS, PARTITIONS,
+         HALF, FLOOR)
 
 _NEWEST = (
     "ABS:2 ADD:2 ADD_N:2 AVERAGE_POOL_2D:2 BATCH_MATMUL:99 CAST:99 CONCATENATION:2 CONV_2D:6 COS:2 CUMSUM:1 "

@@ -88,14 +88,15 @@ def errors_of(profile: Profile, findings: Sequence[Finding]) -> list[TargetError
 
 
 def notices_of(profile: Profile, findings: Sequence[Finding]) -> list[Notice]:
-    """The other findings as notices; those with the same rule, operator and reason are one."""
-    groups: dict[tuple[str, str, str, str], list[Finding]] = {}
+    """The other findings as notices; those with the same rule and reason are one."""
+    groups: dict[tuple[str, str, str], list[Finding]] = {}
     for f in findings:
         if f.level != "refused":
-            groups.setdefault((f.level, f.rule.name, f.op, f.reason), []).append(f)
+            groups.setdefault((f.level, f.rule.name, f.reason), []).append(f)
     found: list[Notice] = []
-    for (level, _, op, reason), group in groups.items():
+    for (level, _, reason), group in groups.items():
         nodes = [node for f in group for node in f.nodes]
+        op = ", ".join(dict.fromkeys(f.op for f in group if f.op))
         count = f" ({len(group)} times)" if len(group) > 1 else ""
         told = "runs elsewhere: " if level == "fallback" else ""
         falls = level == "fallback"
