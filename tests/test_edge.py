@@ -258,7 +258,7 @@ def codes(call: Any) -> set[str]:
     ({"normalize": {"x": Normalization((1.0, 2.0), (1.0,))}}, "F209"),
     ({"normalize": {"x": Normalization((1.0, 2.0, 3.0), (1.0, 2.0))}}, "F209"),
     ({"normalize": {"x": Normalization((1.0,), (0.0,))}}, "F209"),
-    ({"approximate": ("anything",)}, "F216"),
+    ({"approximate": ("anything",)}, "F281"),
     ({"precision": "int8"}, "F461"),
 ])
 def test_options_that_do_not_fit(options: dict[str, Any], code: str) -> None:

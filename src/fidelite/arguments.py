@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from fidelite.errors import UsageError
-from fidelite.options import ACTIVATIONS, BOXES, EXPORTERS, PICTURES, PRECISIONS, TASKS, ConvertOptions, ExportOptions
+from fidelite.options import (
+    ACTIVATIONS,
+    APPROXIMATIONS,
+    BOXES,
+    EXPORTERS,
+    PICTURES,
+    PRECISIONS,
+    TASKS,
+    ConvertOptions,
+    ExportOptions,
+)
 from fidelite.targets import profile_of
 from fidelite.tasks.labels import read_labels
 
@@ -26,11 +36,12 @@ def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
         raise UsageError(f"'{precision}' is no precision", code="F205", remedy=f"one of: {', '.join(PRECISIONS)}")
     _task(values)
     profile_of(values.get("target", "cpu"))
-    if values.get("approximate"):
-        raise UsageError("no approximation is offered in this version", code="F216", remedy="leave --approximate out")
-    for name in ("outputs", "argmax"):
+    for name in ("outputs", "argmax", "approximate"):
         if name in values:
             values[name] = (values[name],) if isinstance(values[name], str) else tuple(values[name])
+    if unknown := [name for name in values.get("approximate", ()) if name not in APPROXIMATIONS]:
+        raise UsageError(f"'{unknown[0]}' is no approximation", code="F281",
+                         remedy=f"choose of: {', '.join(APPROXIMATIONS)}")
     if "shapes" in values:
         values["shapes"] = {name: tuple(shape) for name, shape in dict(values["shapes"]).items()}
     for name in ("weights", "samples"):

@@ -87,8 +87,9 @@ def _gpu(result: Conversion, profile: Profile, tell: Tell) -> dict[str, Any]:
         with _written(rounded) as half:
             found = _against_litert(proof, path, lambda: LiteRtSession(half), "float16",
                                     lambda stage, done: tell(stage, 0.5 + done / 2))
-    rows = [{"what": s.what, "tensor": s.tensor, "op": s.op, "nodes": list(s.nodes), "reaches": reached[s.output]}
-            for s in spots]
+    rows: list[dict[str, Any]] = [
+        {"what": s.what, "tensor": s.tensor, "op": s.op, "nodes": list(s.nodes), "reaches": reached[s.output]}
+        for s in spots]
     rows.sort(key=lambda row: -row["reaches"])
     data = {"target": "gpu", "limit": LARGEST, "samples": len(samples), "largest": rows[:_MOST_ROWS],
             "pools": [r for r in rows if r["op"] == "MAX_POOL_2D" and r["reaches"] > _POOL_FLOOR],
@@ -101,7 +102,7 @@ def _gpu(result: Conversion, profile: Profile, tell: Tell) -> dict[str, Any]:
 
 
 def _half_notices(data: dict[str, Any]) -> list[Notice]:
-    remedy = "compute in float32 on the GPU: setPrecisionLossAllowed(false), is_precision_loss_allowed = 0"
+    remedy = "compute in float32 on the GPU: setPrecisionLossAllowed(false) in Java and Kotlin, C's default"
     found: list[Notice] = []
     end = f"float16 ends at {data['limit']:.0f}"
     pool = "the delegate's maximum begins at -10000: what lies below comes out as that"
@@ -122,10 +123,13 @@ def _half_notices(data: dict[str, Any]) -> list[Notice]:
 def _proof(result: Conversion) -> Proof:
     from fidelite.check.oracle import source_content
     from fidelite.check.proof import Proof
+    from fidelite.check.tolerance import Tolerance
 
     content = source_content(result.source, moved_weights=result.options.weights is not None)
-    return Proof(content, result.source.model, result.model.main, result.edge, result.options.precision,
-                 result.options.samples)
+    options = result.options
+    tolerance = Tolerance.loosest([options.precision, *result.approximated]) if result.approximated else None
+    return Proof(content, result.source.model, result.model.main, result.edge, options.precision, options.samples,
+                 tolerance)
 
 
 def _against_litert(proof: Proof, path: Path, other: Callable[[], Session], tolerance: str,

@@ -15,8 +15,11 @@ Activation = Literal["none", "sigmoid", "softmax"]
 Exporter = Literal["dynamo", "torchscript"]
 PictureType = Literal["float32", "uint8"]
 
+Approximation = Literal["align-corners", "gelu-tanh"]
+
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 TARGETS: tuple[str, ...] = get_args(Target)
+APPROXIMATIONS: tuple[str, ...] = get_args(Approximation)
 LAYOUTS: tuple[str, ...] = get_args(LayoutName)
 TASKS: tuple[str, ...] = get_args(Task)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)

@@ -54,6 +54,10 @@ class Conversion:
     log: Log | None = None
     kept_float: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """Of a quantized file: operators that stay float32, or whose weights do, each with the reason."""
+    exact_verification: Verification | None = None
+    """Of an approximated file: the proof of the exact float graph that it was made from."""
+    approximated: tuple[str, ...] = ()
+    """The approximations that changed the graph."""
     findings: list[Finding] = field(default_factory=list["Finding"])
     """What the target says of the finished graph."""
     device: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -83,7 +87,7 @@ class Conversion:
         """The proof for the manifest: what was compared with what, and each output's verdict and largest error."""
         if self.verification is None:
             return {"verdict": "not verified"}
-        parts = {"file": self.verification, "float": self.float_verification}
+        parts = {"file": self.verification, "float": self.float_verification, "exact": self.exact_verification}
         return {name: v.brief() for name, v in parts.items() if v is not None}
 
     def save_c_array(self, path: Path | str) -> tuple[Path, Path]:
@@ -129,6 +133,8 @@ def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | No
     recipe = recipe_of(options.precision)
     clock = _Clock(on_progress)
     result = _graph(model, options, profile, clock)
+    if options.approximate:
+        _approximate(result, clock)
     if recipe is not None:
         if refuse:
             raise_all(errors_of(profile, [f for f in profile.check(result.model) if not f.rule.depends_on_precision]))
@@ -196,6 +202,22 @@ def _edge(model: Model, options: ConvertOptions, profile: Profile) -> tuple[Edge
     return edge, list(plan.notices)
 
 
+def _approximate(result: Conversion, clock: _Clock) -> None:
+    """Prove the exact graph, then change it as the options name it."""
+    from fidelite.optimize.approximate import approximate
+
+    if result.options.verify:
+        with clock.stage("verify"):
+            result.exact_verification = _verify(result, "float32", clock)
+    with clock.stage("approximate"):
+        changes = approximate(result.model, result.options.approximate)
+        result.approximated = tuple(found.name for found in changes if found.operators)
+        for found in changes:
+            where = f": {', '.join(found.nodes[:4])}{', ...' if len(found.nodes) > 4 else ''}" if found.nodes else ""
+            told = f"{found.operators} operators{where}" if found.operators else "the graph has none"
+            result.notices.append(Notice("W476", f"approximated ({found.name}): {found.what}; {told}", level="warning"))
+
+
 def _ask_target(result: Conversion, profile: Profile, *, refuse: bool) -> None:
     """Let the target look at the finished graph. Raises TargetErrors, all at once; the rest become notices."""
     from fidelite.targets.profile import errors_of, notices_of
@@ -245,12 +267,14 @@ def _verify(result: Conversion, precision: str, clock: _Clock) -> Verification:
     """Run source and result on the same inputs; raise unless they agree."""
     from fidelite.check.oracle import source_content
     from fidelite.check.proof import Proof
+    from fidelite.check.tolerance import Tolerance
     from fidelite.write.flatbuffer import write_model
 
     source = result.source
     content = source_content(source, moved_weights=result.options.weights is not None)
     proof = Proof(content, source.model, result.model.main, result.edge, precision, result.options.samples,
-                  program=source.program)
+                  Tolerance.loosest([precision, *result.approximated]) if result.approximated else None,
+                  source.program)
     with tempfile.TemporaryDirectory(prefix="fidelite-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.tflite"
         with path.open("wb") as stream:

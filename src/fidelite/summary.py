@@ -57,6 +57,7 @@ def describe(result: Conversion, file: Path | str | None = None) -> dict[str, An
             "xnnpack": None if result.delegation is None else result.delegation.to_json(),
         },
         "verification": _proof(result.verification),
+        "exact_verification": _proof(result.exact_verification),
         "float_verification": _proof(result.float_verification),
         "device": result.device,
         "kept_float": [{"nodes": nodes, "reason": reason} for nodes, reason in result.kept_float],

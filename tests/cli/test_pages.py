@@ -33,9 +33,11 @@ def test_examples_on_the_page_have_known_options() -> None:
         assert not unknown, f"{line}: {unknown}"
 
 
-def test_table_of_operators() -> None:
+@pytest.mark.parametrize("page", ["ops", "targets"])
+def test_pages_that_are_written(page: str) -> None:
     # In a process of its own: other tests may have registered operators of theirs.
-    code = "import sys, write_ops; sys.stdout.buffer.write(write_ops.text().encode('utf-8'))"
+    code = f"import sys, write_{page}; sys.stdout.buffer.write(write_{page}.text().encode('utf-8'))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT / "scripts", capture_output=True, check=True)
     expected = found.stdout.decode("utf-8")
-    assert (ROOT / "docs" / "ops.md").read_text("utf-8") == expected, "python scripts/write_ops.py brings it up to date"
+    shown = (ROOT / "docs" / f"{page}.md").read_text("utf-8")
+    assert shown == expected, f"python scripts/write_{page}.py brings it up to date"

@@ -159,7 +159,7 @@ ERRORS: dict[str, Callable[[Kitchen], object]] = {
     "F213": lambda k: _full_disk(k, errno.EACCES),
     "F214": lambda k: _full_disk(k, errno.ENOSPC),
     "F215": lambda k: _full_disk(k, errno.EIO),
-    "F216": lambda k: _convert(k, approximate=["anything"]),
+    "F281": lambda k: _convert(k, approximate=["anything"]),
     "F220": _no_runtime,
     "F221": lambda k: fidelite.demo(k.folder, model=k.folder / "none.onnx"),
     "F230": _samples,

@@ -114,7 +114,7 @@ REWRITTEN: dict[str, tuple[Make, Sequence[tuple[Any, Sequence[int]]], str]] = {
     "adjoint": (_adjoint, [(F32, (2, 4, 3)), (F32, (2, 5, 4))], "adjoint"),
     "constant adjoint": (lambda b, x: b.batch_matmul(x, b.constant(np.arange(12, dtype=F32).reshape(3, 4)), adj_y=True),
                          [(F32, (2, 5, 4))], "adjoint"),
-    "activation": (_activated, [(F32, (1, 4, 4, 4))], "transposed-activation"),
+    "activation": (_activated, [(F32, (1, 4, 4, 4))], "version"),
     "last axis": (lambda b, x: b.reduce("MEAN", x, (3,), keep_dims=False), [(F32, (1, 4, 5, 3))], "last-axis"),
     "pad of three": (lambda b, x: b.pad(x, (0, 1, 2), (0, 1, 0)), [(F32, (1, 4, 5))], "pad-rank"),
     "pad of two": (lambda b, x: b.pad(x, (0, 1), (3, 0)), [(F32, (2, 4))], "padding"),
@@ -149,6 +149,12 @@ def test_rewritten(name: str) -> None:
     assert [t.shape for t in after.main.outputs] == [t.shape for t in before.main.outputs]
     for wanted, found in zip(run(before, feeds)[0], run(after, feeds)[0], strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_a_file_that_states_an_older_version_would_lose_its_activation() -> None:
+    model = build(_activated, (F32, (1, 4, 4, 4)))
+    model.main.operators[0].version = 3
+    assert rules(model) == {"transposed-activation": "refused"}
 
 
 @pytest.mark.parametrize("name", TAKEN)

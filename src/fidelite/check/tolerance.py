@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,6 +48,21 @@ class Tolerance:
             raise UsageError(f"no tolerance is set for precision '{name}'; there are {known}")
         return _TOLERANCES[name]
 
+    @staticmethod
+    def loosest(names: Sequence[str]) -> Tolerance:
+        """The bounds of several names together: of each the widest, and none where one of the names asks none."""
+        found = [Tolerance.for_precision(name) for name in names if name != "float32" or len(names) == 1]
+
+        def widest(values: Iterable[float | None], of: Callable[[Iterable[float]], float] = max) -> float | None:
+            known = list(values)
+            return None if None in known else of([v for v in known if v is not None])
+
+        return Tolerance(
+            " + ".join(t.name for t in found), widest(t.max_abs_of_scale for t in found), max(t.floor for t in found),
+            widest(t.relative_rms for t in found), widest((t.cosine for t in found), min),
+            max(t.rms_of_variation for t in found), widest(t.max_of_variation for t in found),
+            max(t.tie_of_scale for t in found), max(t.ties for t in found))
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -65,6 +81,12 @@ _TOLERANCES = {
             tie_of_scale=0.02,
             ties=0.02,
         ),
+        # Approximations (`optimize/approximate.py`). Other sample points: every edge moves by up to half a pixel.
+        Tolerance("align-corners", max_abs_of_scale=None, relative_rms=0.2, cosine=0.98, rms_of_variation=0.3,
+                  max_of_variation=None, tie_of_scale=0.2, ties=0.2),
+        # |difference| < 5e-4 where GELU is applied.
+        Tolerance("gelu-tanh", max_abs_of_scale=0.02, relative_rms=0.01, cosine=0.9999, rms_of_variation=0.05,
+                  max_of_variation=0.1, tie_of_scale=0.02, ties=0.02),
         Tolerance(
             "quantized-source",  # beside the proof of each step (`check.grids`): what roundings may come to together
             max_abs_of_scale=None,

@@ -12,12 +12,13 @@ import click
 import fidelite
 from fidelite.cli import base, pytorch, words
 from fidelite.errors import FideliteError, OutputError, Several, UsageError, VerificationError
-from fidelite.options import ACTIVATIONS, BOXES, PICTURES, PRECISIONS, TARGETS, TASKS, factory_of
+from fidelite.options import ACTIVATIONS, APPROXIMATIONS, BOXES, PICTURES, PRECISIONS, TARGETS, TASKS, factory_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _STAGES = {"read": "reading", "prepare": "preparing", "lower": "lowering", "optimize": "optimizing",
-           "quantize": "quantizing", "write": "writing", "verify": "proving", "device": "trying on the target"}
+           "quantize": "quantizing", "write": "writing", "verify": "proving", "device": "trying on the target",
+           "approximate": "approximating"}
 
 
 def _file(**more: Any) -> Any:
@@ -64,7 +65,8 @@ def _choices(function: F) -> F:
         click.option("--picture", type=click.Choice(PICTURES),
                      help="Element type of the task's picture; as the source has it by default."),
         click.option("--boxes", type=click.Choice(BOXES), help="What the four numbers of a detector's boxes are."),
-        click.option("--approximate", multiple=True, metavar="RULE", help="Allow an approximation, by its name."),
+        click.option("--approximate", multiple=True, metavar="RULE,...",
+                     help=f"Allow an approximation: {', '.join(APPROXIMATIONS)}. The report tells what it changed."),
         click.option("--weights", type=_file(), metavar="FILE",
                      help="The file with the model's weights, where it has another name."),
         click.option("--samples", type=_file(), metavar="FILE.npz", help="Inputs of your own for the proof."),

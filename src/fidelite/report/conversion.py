@@ -13,13 +13,16 @@ _TONES: dict[str, Tone] = {"proven": "good", "mismatch": "bad", "not proven": "w
 _MOST_NAMES = 3
 _MOST_REASONS = 8
 _STAGES = {"read": "read", "prepare": "prepare", "lower": "lower", "optimize": "optimize", "quantize": "quantize",
-           "write": "write", "verify": "prove", "device": "try on the target"}
+           "write": "write", "verify": "prove", "device": "try on the target",
+           "approximate": "approximate"}
 
 
 def document(data: Mapping[str, Any], *, commands: Sequence[tuple[str, str]] = ()) -> Document:
     """What `fidelite.describe` gives, as people read it; `commands` are what to type next."""
     source, result = data["source"], data["result"]
     sections = [_in(source), _out(result, data)]
+    if (proof := data["exact_verification"]) is not None:
+        sections.append(proof_section(proof, "Proof of the exact graph"))
     if (proof := data["float_verification"]) is not None:
         sections.append(proof_section(proof, "Proof of the float32 graph"))
     if (proof := data["verification"]) is not None:

@@ -71,8 +71,9 @@ CHANNEL_AXIS = Rule("channel-axis", "what works along the last axis has two axes
 # Of the whole.
 PARTITIONS = Rule("partitions", "one run of neighbouring operators, the largest, goes to the GPU by default",
                   f"{_BUILDER}: GetOpsToReplace, max_delegated_partitions")
-HALF = Rule("half", "values fit float16, in which the delegate computes by default (precision loss allowed)",
-            "tflite/delegates/gpu/delegate_options.h: is_precision_loss_allowed")
+HALF = Rule("half", "values fit float16, in which the delegate computes where precision loss is allowed: by default in "
+            "Java and Kotlin, not in C (told by the simulation of float16)",
+            "GpuDelegateFactory.java: setPrecisionLossAllowed; tflite/delegates/gpu/delegate_options.h")
 
 FLOOR = Rule("pool-floor", "a MAX_POOL_2D has a value above -10000 in each window: its maximum begins there",
              "tflite/delegates/gpu/common/tasks/pooling.cc (told by the simulation of float16)")

@@ -17,7 +17,7 @@ OPERATOR = Rule("operator", "there is a kernel for the operator",
                 f"tensorflow/lite/micro/micro_mutable_op_resolver.h of tflite-micro; {_TRIED}")
 TYPE = Rule("type", "the kernel takes that element type", f"{_KERNELS}; {_TRIED}", depends_on_precision=True)
 WEIGHTS = Rule("weights", "float values have float weights, int8 values int8 or int4 ones, int16 values int8 ones",
-               f"{_KERNELS}: 'Hybrid models are not supported on TFLite Micro'", depends_on_precision=True)
+               f"{_KERNELS}, batch_matmul.cc: 'Hybrid input is not supported'; {_TRIED}", depends_on_precision=True)
 RANK = Rule("rank", "a value has no more axes than the kernel computes right", f"{_KERNELS}; {_TRIED}")
 STATIC = Rule("static-shapes", "every shape is known before the model is loaded: the arena is planned once",
               "docs/memory_management.md of tflite-micro")

@@ -132,6 +132,15 @@ def test_the_table_is_what_the_probe_finds() -> None:
         assert probe(op, machine) == KERNELS.get(op), op
 
 
+def test_gelu_by_tanh_runs() -> None:
+    node = helper.make_node("Gelu", ["x"], ["y"])
+    model = _model([node], [1, 64], [1, 64])
+    model.opset_import[0].version = 20
+    result = fidelite.convert(model, target="micro", approximate=("gelu-tanh",))
+    assert result.exact_verification is not None
+    assert result.device["verification"]["proven"] is True
+
+
 def test_command_line(tmp_path: Path) -> None:
     from click.testing import CliRunner
 
