@@ -49,7 +49,8 @@ MAY_IMPORT: dict[str, set[str] | str] = {
     "using": {"pictures", "segmentation", "runtime", "tflite_facts"},
     "segmentation": {"files", "pictures", "examples"},
     "benchmarking": {"source", "runtime", "check"},
-    "health": {"runtime", "pipeline"},
+    "health": {"files", "runtime", "pipeline"},
+    "saving": {"check", "files", "pipeline", "runtime", "source", "tflite", "write"},
     "pipeline": ALL,
     "__init__": ALL,
     "cli": {"", "report"},
@@ -65,6 +66,7 @@ ONLY_IN = {
     "torch": {"source", "runtime", "examples"},
     "click": {"cli"},
     "rich": {"cli", "report"},
+    "tensorflow": {"saving"},
 }
 NEVER_IN = {"optimize": {"onnx", "onnx_ir"}, "write": {"onnx", "onnx_ir"}, "tflite": {"onnx", "onnx_ir"}}
 

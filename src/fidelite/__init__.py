@@ -95,6 +95,15 @@ def compare(runs: Sequence[tuple[str, Run]], picture: Any = None) -> Comparison:
     return comparing.compare(runs, picture)
 
 
+def check_saved_model_place(folder: Path | str) -> None:
+    """Raise what would stop a SavedModel in `folder`. See `fidelite.saving.places.check_place`."""
+    from pathlib import Path
+
+    from fidelite.saving.places import check_place
+
+    check_place(Path(folder))
+
+
 def benchmark(models: Sequence[Path | str], *, threads: int = 1, runs: int = 20, rounds: int = 3,
               **options: Any) -> Benchmark:
     """Measure `.onnx` and `.tflite` files in turns. See `fidelite.benchmarking.benchmark`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -28,14 +29,14 @@ def publish(target: Path) -> Generator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=".part", dir=target.parent)
         os.close(handle)
     except OSError as error:
-        raise _explained(error, target) from error
+        raise explained(error, target) from error
     temporary = Path(name)
     try:
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
-        raise _explained(error, target) from error
+        raise explained(error, target) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -46,7 +47,8 @@ def _umask() -> int:
     return mask
 
 
-def _explained(error: OSError, target: Path) -> OutputError:
+def explained(error: OSError, target: Path) -> OutputError:
+    """What the system says about writing `target`, in the user's terms."""
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return OutputError(f"'{target}' may not be written here ({error.strerror})", code="F213",
                            remedy="choose another place: -o FOLDER/NAME.tflite")
@@ -54,3 +56,19 @@ def _explained(error: OSError, target: Path) -> OutputError:
         return OutputError(f"no space is left for '{target}'", code="F214", remedy="free some, or choose another disk")
     return OutputError(f"'{target}' cannot be written: {error.strerror or error}", code="F215",
                        remedy="choose another place: -o FOLDER/NAME.tflite")
+
+
+LONG_PATHS_KEY = r"SYSTEM\CurrentControlSet\Control\FileSystem"
+
+
+def long_paths_enabled() -> bool:
+    """Whether paths of 260 characters and more work: true but on Windows where they were not enabled."""
+    if sys.platform != "win32":
+        return True
+    import winreg
+
+    try:
+        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, LONG_PATHS_KEY) as handle:
+            return bool(winreg.QueryValueEx(handle, "LongPathsEnabled")[0])
+    except OSError:
+        return False

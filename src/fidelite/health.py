@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fidelite.errors import FideliteError
+from fidelite.files import LONG_PATHS_KEY, long_paths_enabled
 
 Status = Literal["good", "warn", "bad", "note"]
 
 OLDEST_PYTHON = (3, 11)
 _ROOM = 2_000_000_000
-_OPTIONAL = {"torch": "the PyTorch source and `fidelite export`", "onnxscript": "PyTorch's exporter"}
+_OPTIONAL = {"torch": "the PyTorch source and `fidelite export`", "onnxscript": "PyTorch's exporter",
+             "tensorflow": "--saved-model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,18 +195,10 @@ def _other_temp() -> str:
 def _long_paths() -> Check:
     if sys.platform != "win32":
         return Check("long paths", "good", "no limit of 260 characters on this system")
-    import winreg
-
-    key = r"SYSTEM\CurrentControlSet\Control\FileSystem"
-    try:
-        with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, key) as handle:
-            enabled = bool(winreg.QueryValueEx(handle, "LongPathsEnabled")[0])
-    except OSError:
-        enabled = False
-    if enabled:
+    if long_paths_enabled():
         return Check("long paths", "good", "enabled")
     return Check("long paths", "note", "off: paths above 260 characters fail; fidelite itself needs none",
-                 f'reg add "HKLM\\{key}" /v LongPathsEnabled /t REG_DWORD /d 1 /f   (as administrator)')
+                 f'reg add "HKLM\\{LONG_PATHS_KEY}" /v LongPathsEnabled /t REG_DWORD /d 1 /f   (as administrator)')
 
 
 def _console() -> Check:

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     import onnx_ir
 
     from fidelite.check import Verification
+    from fidelite.check.proof import Proof
     from fidelite.optimize import Log
     from fidelite.quantize import Recipe
     from fidelite.quantize.integer import Integerized
     from fidelite.runtime import Delegation
+    from fidelite.saving.saved_model import SavedModel
     from fidelite.source.load import Source
     from fidelite.targets import Finding, Profile
     from fidelite.tflite.graph import Model
@@ -64,6 +66,8 @@ class Conversion:
     """What the file did in the target's own runtime or in a simulation of it, where there is one (`device.py`)."""
     integers: Integerized | None = None
     """Of a model that came quantized: how many operators compute in integers, and why others do not."""
+    saved_model: SavedModel | None = None
+    """The SavedModel that `save_saved_model` wrote last."""
     seconds: dict[str, float] = field(default_factory=dict[str, float])
     """Wall-clock seconds of each stage."""
 
@@ -98,6 +102,32 @@ class Conversion:
         from fidelite.write.c_array import write_c_array
 
         return write_c_array(self.bytes, Path(path), self.device.get("arena"))
+
+    def save_saved_model(self, folder: Path | str, on_progress: Progress | None = None) -> SavedModel:
+        """Write a TensorFlow SavedModel of the same graph, proven in TensorFlow and after its own converter.
+
+        See `fidelite.saving.saved_model.save_saved_model`, also for what is raised.
+        """
+        from fidelite.saving.saved_model import save_saved_model
+
+        clock = _Clock(on_progress)
+        clock.seconds = self.seconds
+        with clock.stage("SavedModel"):
+            self.saved_model = save_saved_model(
+                self, Path(folder), lambda what, done, total: clock.tell("SavedModel", done / total))
+        return self.saved_model
+
+    def proof(self, precision: str = "") -> Proof:
+        """What is to be compared to prove this conversion, within the bounds of `precision` (default: its own)."""
+        from fidelite.check.oracle import source_content
+        from fidelite.check.proof import Proof
+        from fidelite.check.tolerance import Tolerance
+
+        source, precision = self.source, precision or self.options.precision
+        content = source_content(source, moved_weights=self.options.weights is not None)
+        tolerance = Tolerance.loosest([precision, *self.approximated]) if self.approximated else None
+        return Proof(content, source.model, self.model.main, self.edge, precision, self.options.samples, tolerance,
+                     source.program)
 
     def _described(self) -> Model:
         from fidelite.manifest import MANIFEST, write_metadata
@@ -265,16 +295,9 @@ def _try_on_target(result: Conversion, profile: Profile, clock: _Clock) -> None:
 
 def _verify(result: Conversion, precision: str, clock: _Clock) -> Verification:
     """Run source and result on the same inputs; raise unless they agree."""
-    from fidelite.check.oracle import source_content
-    from fidelite.check.proof import Proof
-    from fidelite.check.tolerance import Tolerance
     from fidelite.write.flatbuffer import write_model
 
-    source = result.source
-    content = source_content(source, moved_weights=result.options.weights is not None)
-    proof = Proof(content, source.model, result.model.main, result.edge, precision, result.options.samples,
-                  Tolerance.loosest([precision, *result.approximated]) if result.approximated else None,
-                  source.program)
+    proof = result.proof(precision)
     with tempfile.TemporaryDirectory(prefix="fidelite-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.tflite"
         with path.open("wb") as stream:

@@ -54,7 +54,7 @@ class Proof:
         that ran them. `session` opens the file in another runtime than LiteRT. Raises RuntimeCrash, BadSample."""
         opened = session or (lambda path: _Told(path, on_delegation))
         names = [t.name for t in self.graph.outputs]
-        ports = [_port(t) for t in self.graph.inputs]
+        ports = [port_of(t) for t in self.graph.inputs]
         last: RuntimeCrash | None = None
         for samples in self._samples(ports):
             try:
@@ -100,7 +100,7 @@ class Proof:
 
     def first_samples(self) -> Sequence[Arrays]:
         """Samples for the result, of the kind that `run` asks with."""
-        return self._samples([_port(t) for t in self.graph.inputs])[0]
+        return self._samples([port_of(t) for t in self.graph.inputs])[0]
 
     def _samples(self, ports: Sequence[Port]) -> Sequence[Sequence[Arrays]]:
         """Sets of samples to try, of values that the source's own element types have."""
@@ -154,7 +154,8 @@ def _is_steady(model: onnx_ir.Model) -> bool:
                for node in model.graph.all_nodes())
 
 
-def _port(tensor: Tensor) -> Port:
+def port_of(tensor: Tensor) -> Port:
+    """A graph's input or output as sessions have it; a symbolic dimension by its text."""
     shape = tuple(d if isinstance(d, int) else str(d) for d in tensor.shape)
     return Port(tensor.name, tensor.element.dtype.name, shape)
 

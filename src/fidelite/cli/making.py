@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _STAGES = {"read": "reading", "prepare": "preparing", "lower": "lowering", "optimize": "optimizing",
            "quantize": "quantizing", "write": "writing", "verify": "proving", "device": "trying on the target",
-           "approximate": "approximating"}
+           "approximate": "approximating", "SavedModel": "saving for TensorFlow"}
 
 
 def _file(**more: Any) -> Any:
@@ -74,6 +74,8 @@ def _choices(function: F) -> F:
         click.option("--explain", is_flag=True, help="Say where passes left the graph alone, and why."),
         click.option("--c-array", type=_file(), metavar="FILE.cc",
                      help="Write the file as a C array, too (FILE.cc and FILE.h)."),
+        click.option("--saved-model", type=_file(), metavar="FOLDER",
+                     help="Write a TensorFlow SavedModel of the same graph, too, proven in TensorFlow."),
         click.option("--report", type=_file(), metavar="FILE.html|FILE.json", help="Write a report, too."),
     ]
     for option in reversed(options):
@@ -89,8 +91,8 @@ def _choices(function: F) -> F:
 @_choices
 @pytorch.options
 @base.common
-def convert(model: Path, output: Path | None, report: Path | None, c_array: Path | None, as_json: bool,
-            **given: Any) -> None:
+def convert(model: Path, output: Path | None, report: Path | None, c_array: Path | None, saved_model: Path | None,
+            as_json: bool, **given: Any) -> None:
     """Convert MODEL to LiteRT, and prove that the result computes the same.
 
     MODEL is an .onnx file, or PyTorch's: PACKAGE.MODULE:FACTORY (a function or class that gives the network), a .pt2
@@ -108,6 +110,8 @@ def convert(model: Path, output: Path | None, report: Path | None, c_array: Path
     if report is not None and report.suffix.lower() not in (".html", ".htm", ".json"):
         raise UsageError(f"a report is a .html or a .json file, not '{report.name}'", code="F240",
                          remedy="--report report.html")
+    if saved_model is not None:
+        fidelite.check_saved_model_place(saved_model)
     arguments = _arguments(given)
     with base.Bar(quiet=as_json) as bar:
         try:
@@ -115,6 +119,8 @@ def convert(model: Path, output: Path | None, report: Path | None, c_array: Path
                                       on_progress=lambda s, d: bar(_STAGES.get(s, s), d), **arguments)
         except VerificationError as error:
             raise _with_evidence(error, target, model) from error
+        if saved_model is not None:
+            result.save_saved_model(saved_model, lambda s, d: bar(_STAGES.get(s, s), d))
         bar("writing", 0.0)
         if is_c_array(target):
             result.save_c_array(target)

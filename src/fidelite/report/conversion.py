@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from fidelite.report import figures, findings, tasks
+from fidelite.report import figures, findings, saved_model, tasks
 from fidelite.report.document import Cell, Column, Commands, Document, Facts, Lines, Part, Section, Table, Tone
 
 _TONES: dict[str, Tone] = {"proven": "good", "mismatch": "bad", "not proven": "warn"}
@@ -30,6 +30,8 @@ def document(data: Mapping[str, Any], *, commands: Sequence[tuple[str, str]] = (
         sections.append(proof_section(proof, f"Proof of the {result['precision']} file" if quantized else "Proof"))
     if data["device"]:
         sections += device_sections(data["device"])
+    if data["saved_model"] is not None:
+        sections += saved_model.sections(data["saved_model"], proof_section)
     if data["kept_float"]:
         sections.append(_kept_float(data["kept_float"]))
     if found := findings.of_notices(data["notices"]):

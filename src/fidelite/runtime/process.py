@@ -35,12 +35,14 @@ class Worker:
 
     One worker may serve many sessions, one after the other or at once: give it to `LiteRtSession(worker=...)`
     where many small models are run, which saves starting a process for each. `timeout` is in seconds and
-    holds for each request; None waits for ever. `runtime` is a name for messages.
+    holds for each request; None waits for ever. `runtime` is a name for messages, `module` what the process runs.
     """
 
-    def __init__(self, runtime: str = "LiteRT", *, timeout: float | None = 600.0) -> None:
+    def __init__(self, runtime: str = "LiteRT", *, timeout: float | None = 600.0,
+                 module: str = "fidelite.runtime.worker") -> None:
         self.runtime = runtime
         self.timeout = timeout
+        self.module = module
         self.generation = 0
         """Counts the processes started; what a dead one had loaded is gone."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -134,7 +136,7 @@ class Worker:
         hidden = 0x08000000 if sys.platform == "win32" else 0  # CREATE_NO_WINDOW
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "fidelite.runtime.worker"],
+                [sys.executable, "-P", "-m", self.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -24,6 +24,8 @@ from fidelite.runtime.frames import read_frame, write_frame
 from fidelite.runtime.protocol import Array
 
 Answer = tuple[dict[str, Any], list[Array]]
+Serve = Callable[[dict[int, Any], dict[str, Any], list[Array]], Answer]
+"""From the models at hand, a request and its arrays to an answer."""
 
 
 class Host(Protocol):
@@ -38,8 +40,8 @@ class Host(Protocol):
     def fetch(self, names: list[str]) -> list[Array]: ...
 
 
-def main() -> None:
-    """Serve requests until the pipe closes."""
+def main(serve: Serve | None = None) -> None:
+    """Answer requests until the pipe closes, with `serve` or as this module does."""
     source, sink = _streams()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the owner, who closes the pipe
     warnings.simplefilter("ignore")
@@ -49,7 +51,7 @@ def main() -> None:
         for handle in header["drop"]:
             hosts.pop(handle, None)
         try:
-            answer, results = _serve(hosts, header, arrays)
+            answer, results = (serve or _serve)(hosts, header, arrays)
         except ImportError as error:
             answer = {"ok": False, "kind": "missing", "error": str(error), "module": error.name or ""}
             results: list[Array] = []
