@@ -46,7 +46,7 @@ def test_every_operator_that_a_lowering_makes_is_in_the_table() -> None:
                      for file in sorted((PACKAGE / room).rglob("*.py")))
     made = {op for op in OPS if f'"{op}"' in text}
     assert len(made) > 100
-    assert made - set(makers()) == set()
+    assert made - set(makers()) == {"QUANTIZE"}  # refused: what follows it is quantized arithmetic
 
 
 def _tripled(b: Builder, x: Tensor) -> Tensor:

@@ -102,6 +102,12 @@ def _moved() -> Iterator[Case]:
         "DEPTH_TO_SPACE": (lambda b, x: b.depth_to_space(x, 2), (1, 2, 3, 8)),
         "DYNAMIC_UPDATE_SLICE": (lambda b, x: b.update_slice(x, b.constant(numbers(x.element.dtype, (2, 2), 7)),
                                                              (1, 2)), (4, 5)),
+        "SPACE_TO_BATCH_ND": (lambda b, x: b.one(
+            "SPACE_TO_BATCH_ND", [x, b.int32([2, 2]), b.constant(np.array([[1, 0], [0, 2]], np.int32))], x.element,
+            (4, 2, 3, 3)), (1, 3, 4, 3)),
+        "BATCH_TO_SPACE_ND": (lambda b, x: b.one(
+            "BATCH_TO_SPACE_ND", [x, b.int32([2, 2]), b.constant(np.array([[1, 0], [0, 1]], np.int32))], x.element,
+            (1, 3, 5, 3)), (4, 2, 3, 3)),
         "REVERSE_SEQUENCE": (lambda b, x: b.one("REVERSE_SEQUENCE", [x, b.int32([2, 4, 1])], x.element, x.shape,
                                                 seqDim=1, batchDim=0), (3, 4, 2)),
         "FILL": (lambda b, x: b.fill(b.int32([2, 3]), x, (2, 3)), ()),

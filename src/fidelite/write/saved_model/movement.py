@@ -122,6 +122,16 @@ def _depth_to_space(call: Call) -> Any:
     return call.tf.nn.depth_to_space(call[0], int(call.option("blockSize")))
 
 
+@FAMILY.makes("SPACE_TO_BATCH_ND")
+def _space_to_batch(call: Call) -> Any:
+    return call.tf.space_to_batch(call[0], call[1], call[2])
+
+
+@FAMILY.makes("BATCH_TO_SPACE_ND")
+def _batch_to_space(call: Call) -> Any:
+    return call.tf.batch_to_space(call[0], call[1], call[2])
+
+
 @FAMILY.makes("DYNAMIC_UPDATE_SLICE")
 def _dynamic_update_slice(call: Call) -> Any:
     """The box put in by its mask: TensorFlow's own operator for it is XLA's. LiteRT moves a box that leaves the tensor
