@@ -65,6 +65,16 @@ def test_what_has_no_exact_counterpart_is_refused(make: Callable[..., Tensor], w
     assert "--saved-model" in found.remedy
 
 
+def test_types_that_tensorflow_has_not_are_refused() -> None:
+    def batched(b: Builder, x: Tensor) -> Tensor:
+        return b.one("SPACE_TO_BATCH_ND", [x, b.int32([2, 2]), b.constant(np.zeros((2, 2), np.int32))], x.element,
+                     (4, 1, 2, 3))
+
+    found, = refusals(build(batched, (np.bool_, (1, 2, 4, 3))))
+    assert "BOOL" in found.reason
+    assert refusals(build(batched, (F, (1, 2, 4, 3)))) == []
+
+
 def test_float_values_times_int8_weights_are_refused_and_float16_weights_are_not() -> None:
     def layers(b: Builder, x: Tensor) -> Tensor:
         weights = b.constant(np.random.default_rng(0).standard_normal((64, 64)).astype(F))

@@ -9,6 +9,7 @@ import numpy as np
 
 from fidelite.tflite.kernels import kernel_types
 from fidelite.tflite.types import ElementType
+from fidelite.write.saved_model.refusals import LACKING
 from tests.extras.tensorflow.support import Array, Case, emit, numbers
 
 F, I32, I64 = np.float32, np.int32, np.int64
@@ -24,9 +25,10 @@ _UNSHAPED = {"STABLEHLO_ADD", "STABLEHLO_MULTIPLY", "STABLEHLO_MAXIMUM", "STABLE
 
 
 def types_of(op: str, default: str = "float32") -> list[np.dtype[Any]]:
-    """The element types that LiteRT's kernel takes, but for those that its Python binding cannot take or give."""
+    """The element types that LiteRT's kernel takes, but for those that its Python binding cannot take or give, and
+    those that are refused."""
     found = kernel_types(op) or [ElementType.of(np.dtype(default))]
-    hidden = (ElementType.INT4, ElementType.BFLOAT16)
+    hidden = {ElementType.INT4, ElementType.BFLOAT16, *LACKING.get(op, ())}
     return [e.dtype for e in sorted(found, key=lambda e: e.value) if e not in hidden]
 
 

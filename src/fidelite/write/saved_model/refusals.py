@@ -11,6 +11,9 @@ from fidelite.write.saved_model.table import makers
 
 _NO_TENSORFLOW_TYPE = frozenset({ElementType.INT2, ElementType.UINT4, ElementType.FLOAT8_E4M3FN,
                                  ElementType.FLOAT8_E5M2})
+# What LiteRT's kernels take and TensorFlow's (2.21) do not.
+LACKING: dict[str, frozenset[ElementType]] = {
+    op: frozenset({ElementType.BOOL, ElementType.COMPLEX64}) for op in ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND")}
 _SCATTER_MUL = "STABLEHLO_MULTIPLY"
 
 
@@ -37,5 +40,5 @@ def _reasons(operator: Operator) -> Iterator[str]:
     elements = {t.element for t in tensors}
     if operator.op == "STABLEHLO_SCATTER" and any(o.op == _SCATTER_MUL for g in operator.graphs for o in g.operators):
         yield "TensorFlow scatters sums and extremes, and no products"
-    if missing := sorted(e.name for e in elements & _NO_TENSORFLOW_TYPE):
-        yield f"TensorFlow has no {', '.join(missing)}"
+    if missing := sorted(e.name for e in elements & (_NO_TENSORFLOW_TYPE | LACKING.get(operator.op, frozenset()))):
+        yield f"TensorFlow has none for {', '.join(missing)}"
