@@ -106,7 +106,6 @@ def _activated(b: Builder, x: Tensor) -> Tensor:
     made = b.transpose_conv(x, weights, None, (1, 9, 9, 2), strides=(2, 2), padding=1)
     assert made.producer is not None
     made.producer.options["fusedActivationFunction"] = 1
-    made.producer.version = 3  # as a writer has it that does not know better; 4 would keep it from the delegate
     return made
 
 
