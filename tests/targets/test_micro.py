@@ -123,3 +123,19 @@ def test_a_missing_kernel_is_told_by_inspect(tmp_path: Path) -> None:
     assert np.all([f["rule"] for f in found.target["findings"]] == [])
 
 
+
+
+@pytest.mark.parametrize(("form", "ops"), [("tanh", {"MUL", "ADD", "TANH"}), ("none", {"GELU"})])
+def test_a_gelu_in_its_tanh_form_is_written_out(form: str, ops: set[str], tmp_path: Path) -> None:
+    node = helper.make_node("Gelu", ["x"], ["y"], approximate=form)
+    path = save(graph_model([node], [info("x", [4, 64])], [info("y", [4, 64])], opset=20), tmp_path / "m.onnx")
+    if form == "none":
+        with pytest.raises(TargetError) as caught:
+            fidelite.convert(path, target="micro", verify=False)
+        assert "--approximate gelu-tanh" in caught.value.remedy
+        return
+    result = fidelite.convert(path, target="micro")
+    assert {o.op for o in result.model.main.operators} == ops
+    assert result.verification is not None
+    assert result.verification.outputs[0].tolerance.name == "float32"
+    assert result.verification.proven

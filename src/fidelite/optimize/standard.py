@@ -12,6 +12,7 @@ from fidelite.optimize.fuse import DropNeedlessBroadcasts, FuseActivations, Fuse
 from fidelite.optimize.gpu import WriteForGpu
 from fidelite.optimize.layout import ChooseLayout
 from fidelite.optimize.memory import KeepValues
+from fidelite.optimize.micro import WriteOutGelu
 from fidelite.optimize.outputs import FillOutputs
 from fidelite.optimize.padding import PadPoolsWithZeros
 from fidelite.optimize.passes import Pass
@@ -29,7 +30,10 @@ STANDARD: Sequence[Sequence[Pass]] = (
 )
 
 # Exact rewrites that only one target asks for; they run after the standard ones.
-TARGETED: Mapping[str, Sequence[Sequence[Pass]]] = {"gpu": ((WriteForGpu(),), (KeepValues(), FillOutputs()))}
+TARGETED: Mapping[str, Sequence[Sequence[Pass]]] = {
+    "gpu": ((WriteForGpu(),), (KeepValues(), FillOutputs())),
+    "micro": ((WriteOutGelu(), ShareEqualOperators()), (KeepValues(), FillOutputs())),
+}
 
 TIDY: Sequence[Sequence[Pass]] = ((ShareEqualOperators(), DropDeadOperators()), (KeepValues(),))
 """After changes that come later than these passes."""

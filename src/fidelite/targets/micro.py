@@ -34,6 +34,7 @@ _CONSTANTS = {"TRANSPOSE": (1,), "PAD": (1,), "PADV2": (1,), "MIRROR_PAD": (1,),
               "RESIZE_NEAREST_NEIGHBOR": (1,), "EXPAND_DIMS": (1,), "BROADCAST_TO": (1,), "FILL": (0,), "SPLIT": (0,),
               "SPLIT_V": (1, 2), "STRIDED_SLICE": (1, 2, 3), "SPACE_TO_BATCH_ND": (1, 2), "BATCH_TO_SPACE_ND": (1, 2),
               "RESHAPE": (1,), "TRANSPOSE_CONV": (0,)}
+_INSTEAD = {"GELU": "take its tanh form, which is within 0.0005 of it: --approximate gelu-tanh"}
 _PRECISIONS = "choose --precision float32 or int8"
 _MOST_BYTES = (1 << 31) - (1 << 20)
 # Seen to work in whole models: they pass on what they are given.
@@ -79,7 +80,7 @@ def _operator(model: Model, g: int, i: int, operator: Operator) -> Iterator[Find
         return
     if row is None:
         yield tell(OPERATOR, f"{operator.op} has no kernel that computes it right",
-                   "replace it in the network, or leave that part to the application: --outputs NAME")
+                   _INSTEAD.get(operator.op, "replace it in the network, or leave that part out: --outputs NAME"))
         return
     types, rank = row
     position = _DATA.get(operator.op, 0)

@@ -97,6 +97,30 @@ def test_face_parsing() -> None:
     assert result.device["arena"]["smallest"] < 64_000_000
 
 
+def test_a_quantized_model(tmp_path: Path) -> None:
+    """int8 values and weights, as ONNX Runtime's quantizer writes them (QDQ)."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Random(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = [{"x": _normal(1, 3, 32, 32, seed=i) * 4} for i in range(4)]
+
+        def get_next(self) -> dict[str, np.ndarray] | None:  # type: ignore[override]
+            return self.left.pop() if self.left else None
+
+    onnx.save(_convolutions(), tmp_path / "float.onnx")
+    quantize_static(tmp_path / "float.onnx", tmp_path / "int8.onnx", Random(), quant_format=QuantFormat.QDQ,
+                    per_channel=True, activation_type=QuantType.QInt8, weight_type=QuantType.QInt8)
+    result = fidelite.convert(tmp_path / "int8.onnx", target="micro")
+    convolution = next(o for o in result.model.main.operators if o.op == "CONV_2D")
+    assert convolution.inputs[0] is not None
+    assert convolution.inputs[0].element.name == "INT8"
+    assert result.device["verification"]["proven"] is True
+    whole = fidelite.convert(tmp_path / "float.onnx", target="micro").device["arena"]
+    assert result.device["arena"]["values"] < 0.6 * whole["values"]
+    assert result.device["arena"]["smallest"] < whole["smallest"]
+
+
 def test_state_is_reset_between_runs() -> None:
     result = fidelite.convert(_recurrent(), target="micro", verify=False)
     feeds = {"x": _normal(5, 1, 4)}
