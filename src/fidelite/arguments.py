@@ -7,14 +7,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from fidelite.errors import UsageError
+from fidelite.errors import BadSample, UsageError
 from fidelite.options import (
     ACTIVATIONS,
     APPROXIMATIONS,
     BOXES,
+    CALIBRATED,
     EXPORTERS,
+    IMPROVEMENTS,
+    IO_TYPES,
     PICTURES,
     PRECISIONS,
+    RANGES,
     TASKS,
     ConvertOptions,
     ExportOptions,
@@ -35,6 +39,7 @@ def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
     if (precision := values.get("precision", "float32")) not in PRECISIONS:
         raise UsageError(f"'{precision}' is no precision", code="F205", remedy=f"one of: {', '.join(PRECISIONS)}")
     _task(values)
+    _quantization(values, precision)
     profile_of(values.get("target", "cpu"))
     for name in ("outputs", "argmax", "approximate"):
         if name in values:
@@ -48,6 +53,30 @@ def checked_options(arguments: Mapping[str, Any]) -> ConvertOptions:
         if values.get(name) is not None:
             values[name] = Path(values[name])
     return ConvertOptions(**values)
+
+
+def _quantization(values: dict[str, Any], precision: str) -> None:
+    """Integers need calibration; what belongs to calibration needs integers."""
+    for name, known in (("ranges", RANGES), ("io", IO_TYPES)):
+        if values.get(name, known[0]) not in known:
+            raise UsageError(f"'{values[name]}' is not known for --{name}", code="F205",
+                             remedy=f"one of: {', '.join(known)}")
+    if "improve" in values:
+        words = values["improve"]
+        words = (words,) if isinstance(words, str) else tuple(words)
+        words = IMPROVEMENTS if words == ("all",) else () if words == ("none",) else words
+        if unknown := [w for w in words if w not in IMPROVEMENTS]:
+            raise UsageError(f"there is no improvement '{unknown[0]}'", code="F205",
+                             remedy=f"all, none, or some of: {', '.join(IMPROVEMENTS)}")
+        values["improve"] = words
+    if precision in CALIBRATED and values.get("calibration") is None:
+        raise BadSample(
+            f"--precision {precision} computes in integers, whose ranges must be learnt from samples", code="F239",
+            remedy="--calibration FOLDER_OF_PICTURES (or FILE.npz, or MODULE:FUNCTION that yields samples);\n"
+                   "without any data: --calibration synthetic, or --precision dynamic-int8")
+    if precision not in CALIBRATED and values.get("io", "float32") != "float32":
+        raise UsageError(f"--io {values['io']} needs integers inside, and the precision is {precision}", code="F205",
+                         remedy="--precision int8 --calibration FOLDER, or leave --io out")
 
 
 def _task(values: dict[str, Any]) -> None:

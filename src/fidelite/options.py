@@ -14,6 +14,8 @@ Task = Literal["image-segmenter", "image-classifier", "object-detector", "image-
 Activation = Literal["none", "sigmoid", "softmax"]
 Exporter = Literal["dynamo", "torchscript"]
 PictureType = Literal["float32", "uint8"]
+IoType = Literal["float32", "int8", "uint8"]
+RangeMethod = Literal["mse", "minmax", "percentile", "entropy"]
 
 Approximation = Literal["align-corners", "gelu-tanh"]
 
@@ -24,6 +26,12 @@ LAYOUTS: tuple[str, ...] = get_args(LayoutName)
 TASKS: tuple[str, ...] = get_args(Task)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 PICTURES: tuple[str, ...] = get_args(PictureType)
+IO_TYPES: tuple[str, ...] = get_args(IoType)
+RANGES: tuple[str, ...] = get_args(RangeMethod)
+CALIBRATED = ("int8", "int16x8")
+"""Precisions whose activations are integers, so that their ranges must be known."""
+IMPROVEMENTS = ("bias-correction", "mse-scales")
+"""What is done to keep a quantized model accurate; each can be left out."""
 BOXES = ("xyxy", "yxyx", "cxcywh", "cycxhw", "cxcywh:pixels", "cycxhw:pixels")
 """How boxes may be written: corners, or centre and size; as shares of the picture, or in its pixels."""
 EXPORTERS: tuple[str, ...] = get_args(Exporter)
@@ -113,6 +121,14 @@ class ConvertOptions:
     samples: Path | None = None
     """An .npz with one array per input (a leading extra axis holds several samples), for the proof."""
     explain: bool = False
+    calibration: Any = None
+    """Samples from which the ranges of integers are learnt: a folder of pictures, an .npz, MODULE:FUNCTION,
+    "synthetic"; in Python also arrays, a generator, or a function that yields samples."""
+    ranges: RangeMethod = "mse"
+    """How ranges are chosen from what the samples showed."""
+    improve: tuple[str, ...] = IMPROVEMENTS
+    io: IoType = "float32"
+    """Element type of the inputs and outputs of an integer model that are float32 in the source."""
     export: ExportOptions = field(default_factory=ExportOptions)
     """Of a PyTorch source: how it becomes an ONNX model. In keyword arguments its fields stand by themselves."""
 
@@ -149,6 +165,10 @@ class ConvertKeywords(ExportKeywords, total=False):
     verify: bool
     samples: Path | str | None
     explain: bool
+    calibration: Any
+    ranges: RangeMethod
+    improve: Sequence[str]
+    io: IoType
 
 
 def factory_of(word: str) -> tuple[str, str] | None:

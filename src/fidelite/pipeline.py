@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fidelite.edge import Edge, plan_edge
 from fidelite.errors import Notice, VerificationError, raise_all
 from fidelite.files import publish
-from fidelite.options import ConvertOptions
+from fidelite.options import CALIBRATED, ConvertOptions
 
 if TYPE_CHECKING:
     import onnx
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fidelite.optimize import Log
     from fidelite.quantize import Recipe
     from fidelite.quantize.integer import Integerized
+    from fidelite.quantizing import Quantization
     from fidelite.runtime import Delegation
     from fidelite.saving.saved_model import SavedModel
     from fidelite.source.load import Source
@@ -64,6 +65,8 @@ class Conversion:
     """What the target says of the finished graph."""
     device: dict[str, Any] = field(default_factory=dict[str, Any])
     """What the file did in the target's own runtime or in a simulation of it, where there is one (`device.py`)."""
+    quantization: Quantization | None = None
+    """Of an integer file: what calibration saw, and what was done with it."""
     integers: Integerized | None = None
     """Of a model that came quantized: how many operators compute in integers, and why others do not."""
     saved_model: SavedModel | None = None
@@ -127,7 +130,7 @@ class Conversion:
         content = source_content(source, moved_weights=self.options.weights is not None)
         tolerance = Tolerance.loosest([precision, *self.approximated]) if self.approximated else None
         return Proof(content, source.model, self.model.main, self.edge, precision, self.options.samples, tolerance,
-                     source.program)
+                     source.program, () if self.quantization is None else self.quantization.proof)
 
     def _described(self) -> Model:
         from fidelite.manifest import MANIFEST, write_metadata
@@ -160,16 +163,17 @@ def convert(model: AnyModel, options: ConvertOptions, on_progress: Progress | No
 
     profile = profile_of(options.target)
     raise_all(errors_of(profile, profile.before(options)))
-    recipe = recipe_of(options.precision)
+    integer = options.precision in CALIBRATED
+    recipe = None if integer else recipe_of(options.precision)
     clock = _Clock(on_progress)
     result = _graph(model, options, profile, clock)
     if options.approximate:
         _approximate(result, clock)
-    if recipe is not None:
+    if recipe is not None or integer:
         if refuse:
             raise_all(errors_of(profile, [f for f in profile.check(result.model) if not f.rule.depends_on_precision]))
         with clock.stage("quantize"):
-            _quantize(result, recipe, clock)
+            _quantize_values(result, clock) if recipe is None else _quantize(result, recipe, clock)
     _ask_target(result, profile, refuse=refuse)
     if options.verify:
         with clock.stage("verify"):
@@ -282,6 +286,19 @@ def _quantize(result: Conversion, recipe: Recipe, clock: _Clock) -> None:
     plan = plan_weights(result.model, recipe)
     result.kept_float = [(", ".join(operator.nodes) or operator.op, reason) for operator, reason in plan.kept]
     apply_plan(result.model, plan)
+
+
+def _quantize_values(result: Conversion, clock: _Clock) -> None:
+    """Calibrate the float graph, proven first, and let it compute in integers."""
+    from fidelite.quantizing import quantize
+
+    if result.options.verify:
+        result.float_verification = _verify(result, "float32", clock)
+    found = quantize(result.model, result.options, result.edge, result.source.model,
+                     lambda done: clock.tell("calibrate", done))
+    result.quantization = found
+    result.kept_float = found.quantized.kept_float()
+    result.notices += found.notices
 
 
 def _try_on_target(result: Conversion, profile: Profile, clock: _Clock) -> None:

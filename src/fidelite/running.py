@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from fidelite.errors import Notice
 from fidelite.options import ExportOptions, LayoutName, Normalization
-from fidelite.pictures import RESIZE_RULE, Picture, Pixels, from_array, from_image, read_picture
+from fidelite.pictures import Picture, Pixels, from_array, from_image, read_picture
+from fidelite.preparation import Prepared, prepare
 from fidelite.segmentation import Segmentation, from_indices, from_scores
-from fidelite.using import Known, PictureUse, answer_use, known_of, picture_use
+from fidelite.using import Known, answer_use, known_of, picture_use
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -154,7 +155,7 @@ class Runner:
         Raises BadSample (F231 to F234, F243: the model takes no picture).
         """
         picture = _picture(image)
-        prepared = self._prepare(picture)
+        prepared = prepare(picture, picture_use(self.inputs, self.known))
         run = self.run_arrays({prepared.use.name: prepared.array})
         run.picture, run.notices = picture, prepared.notices
         run.steps = [*(f"picture: {note}" for note in picture.notes), *prepared.steps]
@@ -183,29 +184,6 @@ class Runner:
         from fidelite.check import load_samples
 
         return load_samples(path, self.inputs)
-
-    # -- pictures
-
-    def _prepare(self, picture: Picture) -> Prepared:
-        from fidelite.runtime.protocol import dtype_of
-
-        use = picture_use(self.inputs, self.known)
-        size = use.height or picture.height, use.width or picture.width
-        steps: list[str] = []
-        if size != (picture.height, picture.width):
-            steps.append(f"resized from {picture.width} x {picture.height} to {size[1]} x {size[0]}: {RESIZE_RULE}")
-        pixels = picture.resized(size[1], size[0])
-        if use.channels == 1:
-            pixels = np.rint(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)[..., None]
-            steps.append("made grey: 0.299 R + 0.587 G + 0.114 B")
-        else:
-            steps.append("channels in the order R, G, B")
-        steps.append(use.told)
-        facts = use.normalization
-        values = ((pixels.astype(np.float64) * facts.scale - np.array(facts.mean)) / np.array(facts.std))
-        values = values.astype(dtype_of(use.dtype))
-        array = values[None] if use.last else np.moveaxis(values, 2, 0)[None]
-        return Prepared(use, np.ascontiguousarray(array), size, steps, list(use.notices))
 
     # -- answers
 
@@ -241,17 +219,6 @@ class Runner:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A picture as an input: how it goes in, the array, its height and width."""
-
-    use: PictureUse
-    array: Array
-    size: tuple[int, int]
-    steps: list[str]
-    notices: list[Notice]
 
 
 def _picture(image: AnyPicture) -> Picture:

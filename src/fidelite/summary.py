@@ -61,6 +61,7 @@ def describe(result: Conversion, file: Path | str | None = None) -> dict[str, An
         "float_verification": _proof(result.float_verification),
         "device": result.device,
         "saved_model": None if result.saved_model is None else result.saved_model.to_json(),
+        "quantization": None if result.quantization is None else result.quantization.to_json(),
         "kept_float": [{"nodes": nodes, "reason": reason} for nodes, reason in result.kept_float],
         "notices": [n.to_json() for n in result.notices],
         "passes": {} if result.log is None else dict(result.log.changes),

@@ -35,6 +35,8 @@ class Known:
     stated: Normalization | None = None
     """What the file's metadata for MediaPipe say of the picture."""
     labels: Sequence[str] | None = None
+    stored: Mapping[str, tuple[float, int]] | None = None
+    """Inputs and outputs that are integers on a grid: name -> (scale, zero point), value = scale * (stored - zero)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ def picture_use(ports: Sequence[Port], known: Known) -> PictureUse:
         notices.append(Notice("N243", f"'{port.name}' may be channels-first or channels-last; taken as "
                               f"{'nhwc' if last else 'nchw'}", remedy=f"--layout {port.name}=nhwc"))
     normalization, told, warning = _normalization(port, known)
+    if (grid := (known.stored or {}).get(port.name)) is not None:
+        normalization, told, warning = _on_grid(port, known, *grid)
     axes = (1, 2, 3) if last else (2, 3, 1)
     height, width, channels = (d if isinstance(d := port.shape[a], int) else None for a in axes)
     return PictureUse(port.name, port.dtype, last, channels or 3, height, width, normalization, told,
@@ -124,6 +128,15 @@ def _normalization(port: Port, known: Known) -> tuple[Normalization, str, Notice
     return _UNIT, "scaled to 0..1", warning
 
 
+def _on_grid(port: Port, known: Known, scale: float, zero_point: int) -> tuple[Normalization, str, Notice | None]:
+    """The normalisation of the float32 input that was, and its values' integers: round(y / scale) + zero point."""
+    facts, told, warning = _normalization(replace(port, dtype="float32"), known)
+    channels = max(len(facts.mean), len(facts.std))
+    std = tuple(s * scale for s in facts.std * (channels // len(facts.std)))
+    mean = tuple(m - zero_point * s for m, s in zip(facts.mean * (channels // len(facts.mean)), std, strict=True))
+    return Normalization(mean, std, facts.scale), f"{told}; stored as value / {scale:.6g} + {zero_point}", warning
+
+
 def _list(values: Sequence[float]) -> str:
     return f"{values[0]:g}" if len(values) == 1 else f"[{', '.join(f'{v:g}' for v in values)}]"
 
@@ -134,7 +147,7 @@ def answer_use(name: str, dtype: str, shape: Sequence[int], picture: PictureUse 
     from fidelite.segmentation import class_axis, is_map
 
     if picture is not None and size is not None:
-        if dtype.startswith(("int", "uint", "bool")):
+        if dtype.startswith(("int", "uint", "bool")) and name not in (known.stored or {}):
             dims = shape[1:3] if len(shape) == 3 or (len(shape) == 4 and shape[3] == 1) else ()
             if len(dims) == 2 and shape[0] == 1 and is_map(dims[0], dims[1], size):
                 return AnswerUse(name, "indices")
@@ -190,7 +203,9 @@ def known_of(facts: Mapping[str, Any], said: Known) -> Known:
     stated = None
     if task.get("mean") and task.get("std") and 0.0 not in task["std"]:
         stated = Normalization(tuple(task["mean"]), tuple(task["std"]))
-    return replace(said, edge=Edge.from_json(manifest["edge"]) if "edge" in manifest else said.edge,
+    grids = {f["name"]: (q["scale"], q["zero_point"]) for side in ("inputs", "outputs") for f in facts[side]
+             if (q := f.get("quantization")) is not None and "scale" in q}
+    return replace(said, stored=grids, edge=Edge.from_json(manifest["edge"]) if "edge" in manifest else said.edge,
                    labels=said.labels if said.labels is not None else task.get("labels") or None, stated=stated)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from fidelite.errors import BadSample, QuantizationError
 from fidelite.quantize.calibration import RANGE_METHODS, Range, calibrate, choose_parameters, range_of
-from fidelite.quantize.calibration.parameters import asymmetric_int8, symmetric_int16
+from fidelite.quantize.calibration.parameters import grid_for
 from fidelite.quantize.calibration.ranges import clipped_share, exact_range
 from fidelite.runtime.litert import LiteRtSession
 from fidelite.runtime.statistics import TensorStatistics
@@ -134,14 +134,14 @@ def test_percentile_leaves_out_an_outlier() -> None:
 
 @pytest.mark.parametrize("chosen", [Range(-1.5, 3.0), Range(0.0, 7.0), Range(-2.0, 0.0), Range(0.0, 0.0)])
 def test_scales_hold_the_range_and_zero_exactly(chosen: Range) -> None:
-    eight = asymmetric_int8(chosen)
-    scale, zero_point = eight.scale[0], eight.zero_point[0]
+    eight = grid_for(chosen, ElementType.INT8)
+    scale, zero_point = eight.scale, eight.zero_point
     assert -128 <= zero_point <= 127
     assert (-128 - zero_point) * scale <= chosen.low + scale
     assert (127 - zero_point) * scale >= chosen.high - scale
-    sixteen = symmetric_int16(chosen)
-    assert sixteen.zero_point == (0,)
-    assert 32767 * sixteen.scale[0] >= chosen.widest * (1 - 1e-6)
+    sixteen = grid_for(chosen, ElementType.INT16)
+    assert sixteen.zero_point == 0
+    assert 32767 * sixteen.scale >= chosen.widest * (1 - 1e-6)
 
 
 def test_int8_and_int16_have_parameters_for_every_float_value() -> None:
@@ -150,7 +150,7 @@ def test_int8_and_int16_have_parameters_for_every_float_value() -> None:
     for element in (ElementType.INT8, ElementType.INT16):
         found = choose_parameters(model.main, calibration, element, "mse")
         values = [t for t in model.main.tensors() if not t.is_constant and t.element is ElementType.FLOAT32]
-        assert set(found.quantizations) == set(values)
+        assert set(found.grids) == set(values)
         told = found.to_json(calibration)
         assert told["samples"] == 4
         assert {row["tensor"] for row in told["tensors"]} == {t.name for t in calibration.statistics}
@@ -160,7 +160,7 @@ def test_boxes_and_scores_share_no_scale() -> None:
     model = boxes_and_scores()
     calibration = calibrate(model, pictures(3, (1, 20, 4)))
     found = choose_parameters(model.main, calibration, ElementType.INT8, "minmax")
-    assert model.main.outputs[0] not in found.quantizations
+    assert model.main.outputs[0] not in found.grids
     assert "unlike ranges" in found.floats[model.main.outputs[0]]
     used = boxes_and_scores(used=True)
     calibration = calibrate(used, pictures(3, (1, 20, 4)))

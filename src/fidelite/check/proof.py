@@ -13,14 +13,17 @@ from fidelite.check.exported import compare_exported
 from fidelite.check.grids import computes_on_grids, tolerances
 from fidelite.check.oracle import Remembered, SelectedOutputs, open_program, open_source
 from fidelite.check.questions import sample_sets
+from fidelite.check.stored import RealValues, stored_ports
 from fidelite.check.tolerance import Tolerance
 from fidelite.check.verdict import Verification
 from fidelite.check.verify import Scores, verify_sessions
 from fidelite.edge import Edge
 from fidelite.errors import RuntimeCrash
+from fidelite.options import CALIBRATED
 from fidelite.runtime.litert import Delegation, LiteRtSession
 from fidelite.runtime.protocol import Arrays, Port, Session
 from fidelite.tflite.graph import Graph, Tensor
+from fidelite.tflite.grid import Grid
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -46,6 +49,8 @@ class Proof:
     program: Program | None = None
     """The PyTorch network that `source` was exported from: then it is what the result must agree with, and of a float32
     result `source` must agree with it too."""
+    own: Sequence[Arrays] = ()
+    """Samples to ask with where the user gave no file of them: an integer file is asked with the user's own data."""
 
     def run(self, tflite: Path, on_progress: Progress | None = None,
             on_delegation: Callable[[Delegation], None] | None = None,
@@ -53,8 +58,12 @@ class Proof:
         """Compare `tflite` with the source. `on_delegation` is told which operators XNNPACK takes, by the same process
         that ran them. `session` opens the file in another runtime than LiteRT. Raises RuntimeCrash, BadSample."""
         opened = session or (lambda path: _Told(path, on_delegation))
+        stored = self._stored
+        if stored:
+            plain = opened
+            opened = lambda path: RealValues(plain(path), stored)  # noqa: E731
         names = [t.name for t in self.graph.outputs]
-        ports = [port_of(t) for t in self.graph.inputs]
+        ports = self._ports
         last: RuntimeCrash | None = None
         for samples in self._samples(ports):
             try:
@@ -91,6 +100,16 @@ class Proof:
                                         names, _constant_outputs(self.graph), on_progress)
 
     @property
+    def _stored(self) -> Mapping[str, Grid]:
+        """Inputs and outputs that are float32 in the source and integers in the file."""
+        return stored_ports(self.graph) if self.precision in CALIBRATED else {}
+
+    @property
+    def _ports(self) -> list[Port]:
+        ports = [port_of(t) for t in self.graph.inputs]
+        return [replace(p, dtype="float32") if p.name in self._stored else p for p in ports]
+
+    @property
     def came_quantized(self) -> bool:
         """Whether the result is the source's own integers: nothing else stores values as such in float32."""
         return self.precision == "float32" and computes_on_grids(self.graph)
@@ -100,11 +119,12 @@ class Proof:
 
     def first_samples(self) -> Sequence[Arrays]:
         """Samples for the result, of the kind that `run` asks with."""
-        return self._samples([port_of(t) for t in self.graph.inputs])[0]
+        return self._samples(self._ports)[0]
 
     def _samples(self, ports: Sequence[Port]) -> Sequence[Sequence[Arrays]]:
         """Sets of samples to try, of values that the source's own element types have."""
-        sets = sample_sets(ports, self.model, self.edge, self.samples)
+        sets = [self.own] if self.own and self.samples is None else sample_sets(ports, self.model, self.edge,
+                                                                                self.samples)
         return [[self.edge.representable(sample) for sample in samples] for samples in sets]
 
     def _scores(self, name: str, answers: Arrays) -> Scores | None:
@@ -120,7 +140,8 @@ class Proof:
         for tensor in self.graph.outputs:
             edge = self.edge.outputs.get(tensor.name)
             axis = tensor.rank - 1 if edge is not None and edge.permutation else 1
-            if tensor.rank >= 2 and tensor.element.is_float and tensor.rank > axis:
+            real = tensor.element.is_float or tensor.name in self._stored
+            if tensor.rank >= 2 and real and tensor.rank > axis:
                 size = tensor.shape[axis]
                 if isinstance(size, int) and 2 <= size <= _MOST_CLASSES:
                     axes[tensor.name] = axis

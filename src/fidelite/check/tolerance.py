@@ -107,5 +107,25 @@ _TOLERANCES = {
             tie_of_scale=0.15,
             ties=0.35,  # classes whose scores lie close change places: what counts is that none beyond a tie does
         ),
+        Tolerance(
+            "int16x8",
+            max_abs_of_scale=None,
+            relative_rms=0.15,
+            cosine=0.985,
+            rms_of_variation=0.5,
+            max_of_variation=None,
+            tie_of_scale=0.15,
+            ties=0.35,
+        ),
+        Tolerance(
+            "int8",
+            max_abs_of_scale=None,
+            relative_rms=0.5,
+            cosine=0.9,
+            rms_of_variation=1.0,  # what is unrelated differs by 1.4 times the variation
+            max_of_variation=None,
+            tie_of_scale=0.25,
+            ties=0.5,
+        ),
     )
 }

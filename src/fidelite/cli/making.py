@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 import click
 
 import fidelite
-from fidelite.cli import base, pytorch, words
+from fidelite.cli import base, pytorch, quantizing, words
 from fidelite.errors import FideliteError, OutputError, Several, UsageError, VerificationError
 from fidelite.options import ACTIVATIONS, APPROXIMATIONS, BOXES, PICTURES, PRECISIONS, TARGETS, TASKS, factory_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _STAGES = {"read": "reading", "prepare": "preparing", "lower": "lowering", "optimize": "optimizing",
-           "quantize": "quantizing", "write": "writing", "verify": "proving", "device": "trying on the target",
-           "approximate": "approximating", "SavedModel": "saving for TensorFlow"}
+           "calibrate": "calibrating", "quantize": "quantizing", "write": "writing", "verify": "proving",
+           "device": "trying on the target", "approximate": "approximating", "SavedModel": "saving for TensorFlow"}
 
 
 def _file(**more: Any) -> Any:
@@ -89,6 +89,7 @@ def _choices(function: F) -> F:
               help="The file to write; MODEL's name with .tflite, beside it, by default.")
 @_edge_options
 @_choices
+@quantizing.options
 @pytorch.options
 @base.common
 def convert(model: Path, output: Path | None, report: Path | None, c_array: Path | None, saved_model: Path | None,
@@ -180,6 +181,7 @@ def _arguments(given: dict[str, Any]) -> dict[str, Any]:
         "verify": not given["no_verify"],
         "samples": given["samples"],
         "explain": given["explain"],
+        **quantizing.arguments(given),
         **pytorch.arguments(given),
     }
 

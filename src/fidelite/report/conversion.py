@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from fidelite.report import figures, findings, saved_model, tasks
+from fidelite.report import figures, findings, quantization, saved_model, tasks
 from fidelite.report.document import Cell, Column, Commands, Document, Facts, Lines, Part, Section, Table, Tone
 
 _TONES: dict[str, Tone] = {"proven": "good", "mismatch": "bad", "not proven": "warn"}
@@ -28,6 +28,8 @@ def document(data: Mapping[str, Any], *, commands: Sequence[tuple[str, str]] = (
     if (proof := data["verification"]) is not None:
         quantized = data["float_verification"] is not None
         sections.append(proof_section(proof, f"Proof of the {result['precision']} file" if quantized else "Proof"))
+    if data["quantization"]:
+        sections.append(quantization.section(data["quantization"]))
     if data["device"]:
         sections += device_sections(data["device"])
     if data["saved_model"] is not None:

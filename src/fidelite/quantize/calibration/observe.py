@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from fidelite.errors import QuantizationError
-from fidelite.quantize.calibration.moves import MOVES
+from fidelite.quantize.calibration.follow import followed
 from fidelite.quantize.calibration.subset import leading_to
 from fidelite.runtime.litert import LiteRtSession
 from fidelite.runtime.protocol import Arrays
 from fidelite.runtime.statistics import TensorStatistics
 from fidelite.tflite.graph import Graph, Model, Operator, Tensor
+from fidelite.tflite.quantized import WEIGHTED
 from fidelite.tflite.types import ElementType
 from fidelite.write.flatbuffer import write_model
 
-_WEIGHTED = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 0, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 2}
-"""Operators with weights at position 1, and the position of what they are multiplied with."""
+_UNKNOWN = 16
 
 
 @dataclass(frozen=True)
@@ -46,17 +46,17 @@ def observed_tensors(graph: Graph) -> list[Tensor]:
     """The float activations whose range must be measured: all but those that only move the values of others."""
     found = [t for t in graph.inputs if t.element is ElementType.FLOAT32]
     for operator in graph.operators:
-        if operator.op not in MOVES and operator.op != "CONCATENATION":
+        if not followed(operator):
             found += [t for t in operator.outputs if t.element is ElementType.FLOAT32]
     return found
 
 
 def weighted_operand(operator: Operator) -> Tensor | None:
     """What an operator with constant weights multiplies them with; None for others."""
-    position = _WEIGHTED.get(operator.op)
-    if position is None or len(operator.inputs) <= position:
+    facts = WEIGHTED.get(operator.op)
+    if facts is None:
         return None
-    weights, found = operator.inputs[1], operator.inputs[position]
+    weights, found = operator.inputs[facts.weights], operator.inputs[facts.data]
     if weights is None or weights.constant is None or found is None or found.is_constant:
         return None
     return found if found.element is ElementType.FLOAT32 else None
@@ -84,8 +84,8 @@ def calibrate(model: Model, samples: Iterable[Arrays], *, source: str = "", feed
             for sample in samples:
                 session.observe(sample, which, count, channels)
                 count += 1
-                if on_progress is not None and total:
-                    on_progress(min(count / total, 1.0))
+                if on_progress is not None:  # a generator does not say how many will come
+                    on_progress(min(count / total, 1.0) if total else count / (count + _UNKNOWN))
             found = session.observed() if count else {}
     if not count:
         raise QuantizationError("the calibration data has no samples", code="F463",
