@@ -104,6 +104,23 @@ def test_unknown_words_are_refused(options: dict[str, Any]) -> None:
     assert error.value.code == "F205"
 
 
+@pytest.mark.parametrize("xnnpack", [True, False])
+def test_weights_alone_as_integers(xnnpack: bool, tmp_path: Path) -> None:
+    result = fidelite.convert(network(), precision="weight-int8")
+    assert result.verification is not None
+    assert result.verification.proven
+    stored = [o.inputs[0] for o in result.model.main.operators if o.op == "DEQUANTIZE"]
+    assert stored
+    assert {t.element.name for t in stored if t is not None} == {"INT8"}
+    sample = {"x": next(samples())[0]}
+    exact = fidelite.convert(network()).save(tmp_path / "float32.tflite")
+    answers: list[Array] = []
+    for path in (exact, result.save(tmp_path / "small.tflite")):
+        with LiteRtSession(path, xnnpack=xnnpack) as session:
+            answers.append(next(iter(session.run(sample).values())))
+    assert np.max(np.abs(answers[1] - answers[0])) < 0.02 * np.max(np.abs(answers[0]))
+
+
 def test_improvements_by_name() -> None:
     for word, count in (("none", 0), ("all", 1), ("bias-correction", 1), ("mse-scales", 0)):
         result = fidelite.convert(network(), precision="int8", calibration=samples, improve=word)

@@ -161,6 +161,7 @@ def _inspect_tflite(path: Path, target: Target | None) -> Inspection:
 
 def _inspect_onnx(path: Path, shapes: Mapping[str, Sequence[int]], weights: Path | None, trial: bool,
                   target: Target | None) -> Inspection:
+    from fidelite.options import CALIBRATED
     from fidelite.quantize.recipe import RECIPES
     from fidelite.source.load import examine
     from fidelite.source.profile import profile
@@ -180,7 +181,7 @@ def _inspect_onnx(path: Path, shapes: Mapping[str, Sequence[int]], weights: Path
         told = surveyed or told
     facts = found.to_json()
     return Inspection("onnx", str(path), facts, rows, source.problems, tuple(source.notices),
-                      tuple(_expectations(found)), ("float32", *RECIPES), tried, told)
+                      tuple(_expectations(found)), ("float32", *RECIPES, *CALIBRATED), tried, told)
 
 
 def op_rows(source: Source) -> tuple[OpRow, ...]:

@@ -101,7 +101,7 @@ def test_names_that_do_not_exist(tmp_path: Path) -> None:
 
 
 def test_precision_that_is_not_there(tmp_path: Path) -> None:
-    shown = flat(fidelite("convert", segmenter(tmp_path), "--precision", "weight-int8", code=4).output)
+    shown = flat(fidelite("convert", segmenter(tmp_path), "--precision", "weight-int4", code=4).output)
     assert "F461" in shown
     assert not (tmp_path / "segmenter.tflite").exists()
 

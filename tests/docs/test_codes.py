@@ -182,7 +182,7 @@ ERRORS: dict[str, Callable[[Kitchen], object]] = {
     "F440": lambda k: _convert(k, k.node("Unsqueeze", [info("x", [7]), info("axes", [1], TensorProto.INT64)])),
     "F450": lambda k: _convert(k, k.node("Squeeze", [info("x", ["n", 7])])),
     "F451": lambda k: _convert(k, k.node("Relu", [info("x", None)])),
-    "F461": lambda k: _convert(k, precision="weight-int8"),
+    "F461": lambda k: _convert(k, precision="weight-int4"),
     "F462": _nan,
     "F480": _two_gigabytes,
     "F510": _another_network,

@@ -108,6 +108,16 @@ _TOLERANCES = {
             ties=0.35,  # classes whose scores lie close change places: what counts is that none beyond a tie does
         ),
         Tolerance(
+            "weight-int8",
+            max_abs_of_scale=None,
+            relative_rms=0.15,
+            cosine=0.985,
+            rms_of_variation=0.5,
+            max_of_variation=None,
+            tie_of_scale=0.15,
+            ties=0.35,
+        ),
+        Tolerance(
             "int16x8",
             max_abs_of_scale=None,
             relative_rms=0.15,

@@ -34,6 +34,11 @@ RECIPES: Mapping[str, Recipe] = {
     "dynamic-int8": Recipe("dynamic-int8", ElementType.INT8,
                            {op: _WEIGHTED[op] for op in ("CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED")},
                            1024, dequantize=False),
+    # Unpacked while the network runs, which takes its time: for files that are to be small, not fast.
+    "weight-int8": Recipe("weight-int8", ElementType.INT8,
+                          {op: _WEIGHTED[op] for op in ("CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV",
+                                                        "FULLY_CONNECTED")},
+                          1024, dequantize=True),
 }
 
 

@@ -43,7 +43,7 @@ def apply_plan(model: Model, plan: Plan) -> int:
         if key not in made:
             made[key] = _stored(graph, weights, storage, plan)
         graph.set_inputs(operator, [made[key] if i == storage.position else t for i, t in enumerate(operator.inputs)])
-        if plan.recipe.weights is ElementType.INT8 and operator.op == "FULLY_CONNECTED":
+        if plan.recipe.name == "dynamic-int8" and operator.op == "FULLY_CONNECTED":
             operator.options["asymmetricQuantizeInputs"] = True
     for graph in model.graphs:
         graph.sort()
@@ -52,12 +52,16 @@ def apply_plan(model: Model, plan: Plan) -> int:
 
 def _stored(graph: Graph, weights: Tensor, storage: Storage, plan: Plan) -> Tensor:
     assert weights.constant is not None
-    if not plan.recipe.dequantize:
+    facts: Quantization | None = None
+    if plan.recipe.weights is ElementType.INT8:
         constant = weights.constant.then(QuantizeChannels(storage.axis, storage.scale))
         facts = Quantization(storage.scale, (0,) * len(storage.scale), storage.axis)
+    else:
+        constant = weights.constant.then(Cast(plan.recipe.weights))
+    if not plan.recipe.dequantize:
         return Tensor(weights.name, constant.element, constant.shape, constant=constant, quantization=facts)
-    constant = weights.constant.then(Cast(plan.recipe.weights))
-    half = Tensor(f"{weights.name}/{plan.recipe.name}", constant.element, constant.shape, constant=constant)
+    half = Tensor(f"{weights.name}/{plan.recipe.name}", constant.element, constant.shape, constant=constant,
+                  quantization=facts)
     full = Tensor(weights.name, weights.element, weights.shape)
     graph.append(Operator("DEQUANTIZE", [half], [full], nodes=storage.operator.nodes, made_by="quantize"))
     return full
