@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fidelite.options import ConvertKeywords, ExportKeywords
     from fidelite.options import ConvertOptions as ConvertOptions
     from fidelite.options import Normalization as Normalization
+    from fidelite.phone.device import Phone
     from fidelite.pipeline import AnyModel
     from fidelite.pipeline import Conversion as Conversion
     from fidelite.running import Run as Run
@@ -93,6 +94,15 @@ def compare(runs: Sequence[tuple[str, Run]], picture: Any = None) -> Comparison:
     from fidelite import comparing
 
     return comparing.compare(runs, picture)
+
+
+def connect_phone(serial: str = "", tool: Path | str | None = None) -> Phone:
+    """An Android device over adb, for `verify(phone=...)` and `phone.measure`. See `fidelite.phone.device.Phone`."""
+    from pathlib import Path
+
+    from fidelite.phone import device
+
+    return device.Phone(serial, None if tool is None else Path(tool))
 
 
 def check_saved_model_place(folder: Path | str) -> None:

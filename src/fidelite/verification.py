@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fidelite.edge import Edge, InputEdge, OutputEdge
-from fidelite.errors import Notice, RuntimeCrash
+from fidelite.errors import Notice, RuntimeCrash, UsageError
 from fidelite.files import publish
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from fidelite.check import Verification
     from fidelite.check.bisect import Divergence
+    from fidelite.phone.device import Phone
+    from fidelite.runtime.protocol import Session
     from fidelite.tflite.graph import Graph, Model
 
 
@@ -46,7 +48,7 @@ class Verified:
 
 def verify(model: Path | str, tflite: Path | str, *, samples: Path | str | None = None,
            weights: Path | str | None = None, bisect: bool = False, cut_folder: Path | str | None = None,
-           shapes: Mapping[str, tuple[int, ...]] | None = None,
+           shapes: Mapping[str, tuple[int, ...]] | None = None, phone: Phone | None = None,
            on_progress: Callable[[str, float], None] | None = None) -> Verified:
     """Run the ONNX file `model` and `tflite` on the same inputs.
 
@@ -54,6 +56,8 @@ def verify(model: Path | str, tflite: Path | str, *, samples: Path | str | None 
     have the source's own edge, or channels-last inputs and outputs. With `bisect`, the first node whose outputs differ
     while its inputs agree is named, and the models cut down to it are written to `cut_folder` (default: beside
     `tflite`).
+
+    With `phone` the file runs on that device, and `bisect` is not available.
 
     Raises LoadError, BadSample, and RuntimeCrash where LiteRT dies or refuses (with `bisect`, that is found out like
     any other difference); a mismatch is no error here, but a verdict.
@@ -64,6 +68,9 @@ def verify(model: Path | str, tflite: Path | str, *, samples: Path | str | None 
     from fidelite.source.load import load
     from fidelite.source.tflite_file import read_tflite
 
+    if phone is not None and bisect:
+        raise UsageError("bisect needs inner values, which a device does not give", code="F224",
+                         remedy="fidelite verify MODEL OUT.tflite --bisect")
     path = Path(tflite)
     result = read_tflite(path)
     has_values = restore_values(result)
@@ -77,7 +84,8 @@ def verify(model: Path | str, tflite: Path | str, *, samples: Path | str | None 
                   Path(samples) if samples is not None else None)
     tell = on_progress or (lambda what, done: None)
     try:
-        verification = proof.run(path, lambda what, done, total: tell("verify", done / total))
+        session = None if phone is None else lambda file: _on_phone(phone, file)
+        verification = proof.run(path, lambda what, done, total: tell("verify", done / total), session=session)
     except RuntimeCrash as crash:
         if not bisect:
             raise
@@ -94,6 +102,12 @@ def verify(model: Path | str, tflite: Path | str, *, samples: Path | str | None 
             found.notices.append(Notice("N510", "the file has no map of the source's values: they are told by name"))
         _bisect(found, proof, result, source.model, Path(cut_folder) if cut_folder else path.parent, path.stem)
     return found
+
+
+def _on_phone(phone: Phone, file: Path) -> Session:
+    from fidelite.phone.device import PhoneSession
+
+    return PhoneSession(phone, file)
 
 
 def _crashed(crash: RuntimeCrash) -> Verification:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,7 @@ import click
 
 import fidelite
 from fidelite.cli import base, pytorch, quantizing, words
+from fidelite.cli import phone as phones
 from fidelite.errors import FideliteError, OutputError, Several, UsageError, VerificationError
 from fidelite.options import ACTIVATIONS, APPROXIMATIONS, BOXES, PICTURES, PRECISIONS, TARGETS, TASKS, factory_of
 
@@ -235,15 +237,19 @@ def _with_evidence(error: VerificationError, target: Path, source: Path) -> Fide
 @click.option("--samples", type=_file(), metavar="FILE.npz", help="Inputs of your own to compare on.")
 @click.option("--weights", type=_file(), metavar="FILE", help="The file with MODEL's weights, if not where it says.")
 @click.option("--bisect", is_flag=True, help="Name the first node that differs, and write the model cut down to it.")
+@phones.options
 @base.common
-def verify(model: Path, result: Path, samples: Path | None, weights: Path | None, bisect: bool, as_json: bool) -> None:
+def verify(model: Path, result: Path, samples: Path | None, weights: Path | None, bisect: bool, adb: bool, serial: str,
+           adb_benchmark_model: Path | None, as_json: bool) -> None:
     """Run MODEL (.onnx) and OUT.tflite on the same inputs and compare every output.
 
     Exit code 5 if they differ, or if the comparison could not have failed.
     """
+    phones.refuse_without_adb(adb, serial, adb_benchmark_model)
     more: dict[str, Any] = {} if weights is None else {"weights": weights}
-    with base.Bar(quiet=as_json) as bar:
-        found = fidelite.verify(model, result, samples=samples, bisect=bisect, on_progress=bar, **more)
+    with base.Bar(quiet=as_json) as bar, ExitStack() as stack:
+        phone = stack.enter_context(fidelite.connect_phone(serial, adb_benchmark_model)) if adb else None
+        found = fidelite.verify(model, result, samples=samples, bisect=bisect, phone=phone, on_progress=bar, **more)
     if as_json:
         base.print_json(found.to_json())
     else:

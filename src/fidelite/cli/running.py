@@ -10,6 +10,7 @@ import click
 
 import fidelite
 from fidelite.cli import base, words
+from fidelite.cli import phone as phones
 from fidelite.errors import UsageError
 
 _PATH = click.Path(path_type=Path)
@@ -24,15 +25,23 @@ _PATH = click.Path(path_type=Path)
               help="Sizes for open dimensions; 1 otherwise.")
 @click.option("--samples", type=_PATH, metavar="FILE.npz", help="Inputs of your own; the first sample is used.")
 @click.option("--report", type=_PATH, metavar="FILE.html|FILE.json", help="Write a report, too.")
+@phones.options
 @base.common
 def benchmark(models: tuple[Path, ...], threads: int, runs: int, rounds: int, shapes: tuple[str, ...],
-              samples: Path | None, report: Path | None, as_json: bool) -> None:
+              samples: Path | None, report: Path | None, adb: bool, serial: str, adb_benchmark_model: Path | None,
+              as_json: bool) -> None:
     """Measure MODELs (.onnx and .tflite, mixed), each in a process of its own.
 
     Median and 90th percentile of the latency, time to load, peak memory, and how many operators XNNPACK takes.
+    With --adb, .tflite files on an Android device, on inputs that benchmark_model makes up.
     """
     from fidelite.report.results import benchmark_document
 
+    phones.refuse_without_adb(adb, serial, adb_benchmark_model)
+    if adb:
+        phones.benchmark(models, serial, adb_benchmark_model, threads=threads, runs=runs, report=report,
+                         as_json=as_json)
+        return
     with base.Bar(quiet=as_json) as bar:
         found = fidelite.benchmark(models, threads=threads, runs=runs, rounds=rounds, shapes=words.shapes(shapes),
                                    samples=samples, on_progress=bar)

@@ -51,6 +51,19 @@ def benchmark_document(data: Mapping[str, Any]) -> Document:
     return Document("Benchmark", note, None, [Section("", parts)])
 
 
+def phone_document(data: Mapping[str, Any]) -> Document:
+    """`fidelite benchmark --adb`."""
+    rows: list[Sequence[str | Cell]] = []
+    for label, m in zip(_labels(data["models"]), data["models"], strict=True):
+        times = [m[name] for name in ("median_seconds", "mean_seconds", "min_seconds", "p95_seconds", "load_seconds",
+                                      "first_seconds")]
+        rows.append([Cell(label, "strong"), *("-" if t is None else figures.milliseconds(t) for t in times),
+                     figures.size(m["peak_memory_bytes"]), str(m["runs"])])
+    right = [Column(name, right=True) for name in ("median", "mean", "least", "p95", "load", "first", "peak", "runs")]
+    note = f"{data['device']}, {figures.count(data['threads'], 'thread')}"
+    return Document("Benchmark on a device", note, None, [Section("", [Table([Column("model"), *right], rows)])])
+
+
 def _labels(models: Sequence[Mapping[str, Any]]) -> list[str]:
     """File names, or whole paths where names are the same."""
     names = [PurePath(m["path"]).name for m in models]
