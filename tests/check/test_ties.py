@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx_ir
 import pytest
+from onnx import TensorProto, helper
 
+import fidelite
+from fidelite.check.indices import choices_of
 from fidelite.check.ties import Scores, Ties, judge_ties
+from tests.optimize.classics import Net
 
 VALUES = np.array([[0.9, 0.9000001, 0.1, -np.inf, -np.inf]])
 
@@ -52,3 +57,19 @@ def test_booleans_by_their_margin() -> None:
 
 def test_nan_scores_excuse_nothing() -> None:
     assert _judge([0], [1], Scores(np.array([[np.nan, 1.0]]), 1)).beyond == 1
+
+
+def test_indices_that_the_source_itself_makes_are_judged_on_their_scores() -> None:
+    """Rounded weights move a score or two past another: that is no fault of an ArgMax in the model."""
+    net = Net((1, 8, 24, 24))
+    scores = net.conv(net.add("Relu", net.conv("x", 8, 32)), 32, 12)
+    chosen = net.add("ArgMax", scores, axis=1, keepdims=0)
+    model = net.model(net.add("Cast", chosen, to=TensorProto.INT32))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info(net.nodes[-1].output[0], TensorProto.INT32, [1, 24, 24]))
+    choice, = choices_of(onnx_ir.from_proto(model), [model.graph.output[0].name]).values()
+    assert (choice.scores, choice.axis) == (scores, 1)
+    found = fidelite.convert(model, precision="dynamic-int8").verification
+    assert found is not None
+    assert found.outputs[0].ties
+    assert sum(t.differing for t in found.outputs[0].ties) > 0

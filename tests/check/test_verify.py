@@ -317,7 +317,7 @@ def test_tolerances_are_named_and_per_output() -> None:
     assert found.outputs[0].tolerance.name == "float16"
     assert verify(network, rough, tolerance={"y": Tolerance.for_precision("float16")}).proven
     assert verify(network, rough, tolerance={"z": Tolerance.for_precision("float16")}).verdict == "mismatch"
-    with pytest.raises(UsageError, match="float32, float16, quantized-source, dynamic-int8"):
+    with pytest.raises(UsageError, match=r"there are float32, float16, .*quantized-source"):
         Tolerance.for_precision("int2")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fidelite.errors import ContradictoryModel, NeedsConstant, UnsupportedAttribute, UnsupportedType
+from fidelite.errors import ContradictoryModel, NeedsConstant, UnsupportedAttribute
 from tests.lower.drawing import Array, dynamic, ints, refuses, values
 from tests.lower.support import check, one_node
 
@@ -85,8 +85,3 @@ def test_unique(given: list[int], in_order: bool, axis: int | None, dtype: Any, 
         x = x.reshape(2, -1)
     model = one_node("Unique", {"x": x}, opset=opset, outputs=outputs, sorted=int(in_order), **attributes)
     check(model, {"x": x}, expected={f"y{i}": r for i, r in enumerate(results)})
-
-
-def test_unique_refused() -> None:
-    refuses(UnsupportedAttribute, "unique slices", "Unique", {"x": values((2, 2))}, outputs=4, axis=1)
-    refuses(UnsupportedType, "FLOAT64", "Unique", {"x": values((4,), np.float64)}, outputs=4)

@@ -52,6 +52,9 @@ def largest_error(wanted: dict[str, np.ndarray], found: dict[str, np.ndarray]) -
             return float("inf")
         if a.size == 0:
             continue
+        if a.dtype.kind in "iub":
+            worst = max(worst, float(np.mean(a != b)))
+            continue
         a64, b64 = a.astype(np.float64), b.astype(np.float64)
         if not np.array_equal(np.isfinite(a64), np.isfinite(b64)):
             return float("inf")

@@ -18,8 +18,8 @@ Where default options do not do, what a user would add is tried, and told: `--sh
 inputs (a rank that depends on a size), `--samples` with pictures of the kind the network was made for (a detector of
 random weights orders its boxes by noise on others).
 
-*largest error* is that of any output, as a share of its largest magnitude, over the zoo's own inputs. *on XNNPACK*
-counts operators of the main graph.
+*largest error* is that of any output, as a share of its largest magnitude (of integers: the share that differs), over
+the zoo's own inputs; quantized models differ by steps of their grids. *on XNNPACK* counts operators of the main graph.
 """
 
 _EXPORTS = {"dynamo": "dynamo", "ts": "TorchScript", "dynamo.dyn": "dynamo, open dimensions",

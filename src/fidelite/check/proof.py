@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fidelite.check.exported import compare_exported
 from fidelite.check.grids import computes_on_grids, tolerances
+from fidelite.check.indices import Choice, choices_of
 from fidelite.check.oracle import Remembered, SelectedOutputs, open_program, open_source
 from fidelite.check.questions import sample_sets
 from fidelite.check.stored import RealValues, stored_ports
@@ -70,7 +72,8 @@ class Proof:
                 oracle, exported = self._oracle(names, samples, on_progress)
                 found = verify_sessions(
                     oracle, lambda: opened(tflite), samples,
-                    transform_source=self.edge.to_source, transform_out=self.edge.from_source,
+                    transform_source=self.edge.to_source,
+                    transform_out=lambda found: self.edge.from_source({n: found[n] for n in names}),
                     tolerance=self.tolerance or self._tolerance(),
                     constant_outputs=_constant_outputs(self.graph), scores=self._scores,
                     class_axes=self.class_axes(), steady_source=self._is_steady, on_progress=on_progress)
@@ -91,7 +94,8 @@ class Proof:
         """What the result must agree with; with PyTorch at hand, also whether the exported model agrees with it."""
         program = self.program
         if program is None:
-            return lambda: open_source(self.source, names), None
+            behind = list(dict.fromkeys(c.scores for c in self._choices.values() if c.scores not in names))
+            return lambda: open_source(self.source, names, behind), None
         inputs = [t.name for t in self.graph.inputs]
         oracle = Remembered(lambda: SelectedOutputs(open_program(program, inputs), names))
         if self.precision != "float32":
@@ -128,11 +132,19 @@ class Proof:
         return [[self.edge.representable(sample) for sample in samples] for samples in sets]
 
     def _scores(self, name: str, answers: Arrays) -> Scores | None:
-        """The scores behind an output that the edge turned into indices."""
+        """The scores behind an output of indices, which the edge or the source itself made."""
         edge = self.edge.outputs.get(name)
-        if edge is None or edge.argmax_axis is None:
-            return None
-        return Scores(answers[name], edge.argmax_axis)
+        if edge is not None and edge.argmax_axis is not None:
+            return Scores(answers[name], edge.argmax_axis)
+        choice = self._choices.get(name)
+        return None if choice is None or choice.scores not in answers else Scores(answers[choice.scores], choice.axis)
+
+    @cached_property
+    def _choices(self) -> Mapping[str, Choice]:
+        """Outputs that the source makes as indices, where the edge leaves their axes alone."""
+        plain = [t.name for t in self.graph.outputs
+                 if t.name not in self.edge.outputs or not self.edge.outputs[t.name].permutation]
+        return choices_of(self.model, plain)
 
     def class_axes(self) -> dict[str, int]:
         """Where outputs have what may be class scores: the channels, wherever the edge puts them."""
