@@ -20,7 +20,7 @@ def test_nothing_is_wrong_and_every_refusal_has_its_reason() -> None:
     for name, row in run.load().items():
         assert row["status"] in ("proven", "refused"), name
         assert row["status"] == "proven" or (row["codes"] and all(row["reasons"])), name
-        limit = 0.1 if name.endswith(("/qdq", "/qoperator", "/dynamic")) else 1e-3  # steps of 8 bits, and ties of classes
+        limit = 0.1 if name.endswith(("/qdq", "/qoperator", "/dynamic")) else 1e-3  # steps of 8 bits; ties
         assert all(error < limit for error in row.get("asked", {}).values()), name
 
 

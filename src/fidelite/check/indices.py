@@ -28,7 +28,7 @@ def choices_of(model: onnx_ir.Model, outputs: Sequence[str]) -> Mapping[str, Cho
         node = value.producer()
         while node is not None and node.op_type in _SAME and node.inputs and node.inputs[0] is not None:
             node = node.inputs[0].producer()
-        if value.name not in outputs or node is None or node.op_type not in _CHOOSING or node.domain:
+        if not value.name or value.name not in outputs or node is None or node.op_type not in _CHOOSING or node.domain:
             continue
         scores = node.inputs[0]
         if scores is not None and scores.name and scores.producer() is not None:
