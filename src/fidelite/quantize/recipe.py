@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fidelite.errors import QuantizationError
+from fidelite.options import PRECISIONS
 from fidelite.tflite.types import ElementType
 
 
@@ -48,5 +49,5 @@ def recipe_of(precision: str) -> Recipe | None:
         return None
     if precision not in RECIPES:
         raise QuantizationError(f"the precision {precision} is not available in this version", code="F461",
-                                remedy=f"choose one of: float32, {', '.join(RECIPES)}")
+                                remedy=f"choose one of: {', '.join(p for p in PRECISIONS if p != precision)}")
     return RECIPES[precision]
