@@ -259,7 +259,8 @@ def codes(call: Any) -> set[str]:
     ({"normalize": {"x": Normalization((1.0, 2.0, 3.0), (1.0, 2.0))}}, "F209"),
     ({"normalize": {"x": Normalization((1.0,), (0.0,))}}, "F209"),
     ({"approximate": ("anything",)}, "F281"),
-    ({"precision": "int8"}, "F461"),
+    ({"precision": "int8"}, "F239"),
+    ({"precision": "weight-int4"}, "F461"),
 ])
 def test_options_that_do_not_fit(options: dict[str, Any], code: str) -> None:
     net, _ = picture_net()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import fidelite.lower.recurrent as lowering
@@ -100,6 +100,7 @@ def test_activations(first: str, second: str, seed: int, direction: str) -> None
     operands = drawn("GRU", 3, 2, 2, 3, 1, given=frozenset({"bias", "state"}), seed=seed)
     model, feeds = model_of("GRU", operands, frozenset({"w", "r", "bias"}), 14, activations=[first, second],
                             activation_alpha=[0.3, 0.4], activation_beta=[0.2, 0.6], direction=direction)
+    assume(all(np.isfinite(a).all() for a in run_onnx(model, feeds).values()))  # unbounded ones may overflow anywhere
     check(model, feeds, rtol=1e-4, atol=1e-5)
 
 

@@ -152,7 +152,8 @@ def _cubic(rule: Rule, size: int, at: np.ndarray) -> tuple[np.ndarray, np.ndarra
     weights = _keys(at.astype(np.float64)[:, None] - indices, rule.cubic_a)
     if rule.exclude_outside:
         weights = np.where((indices >= 0) & (indices < size), weights, 0.0)
-        weights = weights / weights.sum(axis=1, keepdims=True)
+        total = weights.sum(axis=1, keepdims=True)  # 0 where all four lie outside, which is extrapolated
+        weights = np.divide(weights, total, out=np.zeros_like(weights), where=total != 0)
     return np.clip(indices, 0, size - 1), weights
 
 
